@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * policy.h: the verdict, slices and flows as the verdict sees them
+ *
+ * Pure: no I/O, no allocation, no global. The relay's answer counts;
+ * libsaferaw asks the same code before it sends, so that a program learns of a
+ * refusal at once.
+ */
+#ifndef SAFERAW_POLICY_H
+#define SAFERAW_POLICY_H
+
+#include "addr.h"
+#include "steer.h"
+
+/*
+ * Every reason why a packet may not pass: X(symbol, name, errno, text).
+ * Names are stable: they appear in JSON, metrics, logs and the manual.
+ */
+#define VERDICTS(X) \
+	X(PASS, "pass", 0, "passes") \
+	/* form of the packet (pkt.c) */ \
+	X(SHORT, "short", EINVAL, "shorter than its headers") \
+	X(VERSION, "version", EINVAL, "IP version is neither 4 nor 6") \
+	X(HEADER_LENGTH, "header-length", EINVAL, "IP header length is wrong") \
+	X(LENGTH, "length", EINVAL, "IP length disagrees with the packet's size") \
+	X(CHECKSUM, "checksum", EINVAL, "IP header checksum is wrong") \
+	X(EXTENSION, "extension", EINVAL, "IPv6 extension header chain is broken, too long or not allowed") \
+	X(TRANSPORT, "transport", EINVAL, "transport header is short or inconsistent") \
+	X(OPTION, "option", EINVAL, "IP options are malformed") \
+	/* what may be sent (policy.c) */ \
+	X(SOURCE_ROUTE, "source-route", EPERM, "source routing is not allowed") \
+	X(FRAGMENT, "fragment", EPERM, "fragments are not allowed") \
+	X(READ_ONLY, "read-only", EPERM, "the flow is read only") \
+	X(PROTOCOL, "protocol", EPERM, "protocol is not the flow's") \
+	X(ICMP_TYPE, "icmp-type", EPERM, "ICMP type is not echo or timestamp") \
+	X(SOURCE, "source", EPERM, "source address is not the flow's") \
+	X(PORT, "port", EPERM, "source port or ICMP id is not the flow's") \
+	X(REMOTE, "remote", EPERM, "destination is not the flow's remote") \
+	X(LOOPBACK, "loopback", EPERM, "destination is a loopback address") \
+	X(MULTICAST, "multicast", EPERM, "destination is multicast") \
+	X(BROADCAST, "broadcast", EPERM, "destination is broadcast") \
+	X(UNSPECIFIED, "unspecified", EPERM, "destination is unspecified") \
+	X(LINK_LOCAL, "link-local", EPERM, "destination is link-local") \
+	X(DENIED, "denied", EPERM, "destination is on the deny-list") \
+	/* what the relay meets (shim/) */ \
+	X(TOO_BIG, "too-big", EMSGSIZE, "larger than the path's MTU") \
+	X(NO_ROUTE, "no-route", ENETUNREACH, "no route to the destination") \
+	X(ROUTE_WAIT, "route-wait", EAGAIN, "too many packets wait for a route") \
+	X(DORMANT, "dormant", EADDRNOTAVAIL, "the flow's address is not on the host") \
+	X(TUN_FULL, "tun-full", ENOBUFS, "the kernel took no more packets") \
+	X(QUEUE_FULL, "queue-full", ENOBUFS, "the flow's reader is too slow") \
+	X(NO_FLOW, "no-flow", ENOENT, "no flow matches") \
+	X(ERROR_UNWANTED, "error-unwanted", ENOENT, "ICMP error about a flow that did not ask for errors") \
+	X(MARTIAN, "martian", EINVAL, "source address cannot be on the wire")
+
+enum verdict {
+#define X(symbol, name, error, text) VERDICT_##symbol,
+	VERDICTS(X)
+#undef X
+	VERDICTS_N
+};
+
+const char *verdict_name(enum verdict verdict);
+const char *verdict_text(enum verdict verdict);
+int verdict_errno(enum verdict verdict);
+
+#define POLICY_RANGES_MAX 16 /* port ranges of one slice, all classes together */
+#define POLICY_DENY_MAX 32   /* prefixes on one slice's deny-list, the netns's included */
+
+struct policy_range {
+	uint8_t class;	 /* enum steer_class */
+	uint16_t lo, hi; /* host byte order, both included */
+};
+
+/* What the verdict needs to know of a slice */
+struct policy_slice {
+	unsigned addresses, ranges, denied;
+	struct addr address[STEER_ADDRESSES_MAX]; /* local addresses that the slice may use and that are present */
+	struct policy_range range[POLICY_RANGES_MAX];
+	struct prefix deny[POLICY_DENY_MAX];
+};
+
+/* What the verdict needs to know of a flow */
+struct policy_flow {
+	uint8_t class;	    /* enum steer_class */
+	bool read_only;
+	uint8_t family;	    /* AF_INET, AF_INET6; AF_UNSPEC for both (only with local unset) */
+	struct addr local;  /* "::": any of the slice's addresses of that family */
+	uint16_t lo, hi;    /* local ports or ids, host byte order, both included */
+	struct addr remote; /* "::": not connected */
+	uint16_t remote_port; /* 0 with a remote: any port of that host */
+};
+
+struct pkt;
+
+enum verdict policy_send(const struct policy_slice *slice, const struct policy_flow *flow, const struct pkt *pkt);
+enum verdict policy_receive(const struct policy_flow *flow, const struct pkt *pkt);
+bool policy_slice_owns(const struct policy_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi);
+bool policy_slice_has_address(const struct policy_slice *slice, const struct addr *addr);
+int policy_class(int ip_protocol);
+int policy_protocol(enum steer_class class, int family);
+const char *policy_class_name(enum steer_class class);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * proto.h: messages between a client and the relay (saferaw-protocol(7))
+ *
+ * SOCK_SEQPACKET, one record a message, host byte order except addresses
+ * (network order, see addr.h). No padding: every field is at its natural
+ * alignment, and the static_asserts below hold the sizes still. A request
+ * carries an id of the client's choice; its one reply carries the same id.
+ * Events carry id 0. The client sends no file descriptors.
+ *
+ * The relay takes a client's next request only when the client has read every
+ * earlier reply (struct proto_opened is large enough to make the socket
+ * unwritable until it is read), so at most one reply with an fd is in flight
+ * for each client.
+ */
+#ifndef SAFERAW_PROTO_H
+#define SAFERAW_PROTO_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "policy.h"
+
+#define PROTO_VERSION 1
+#define PROTO_NAME_MAX 32	/* a slice's name with its NUL */
+#define PROTO_SOCKET_SUFFIX ".sock" /* RUN_DIR/slices/NAME.sock */
+#define PROTO_FLOWS_MAX 32	/* rows in one struct proto_flows */
+
+enum proto_type {
+	PROTO_HELLO = 1,
+	PROTO_INFO,
+	PROTO_OPEN,
+	PROTO_ROUTE,
+	PROTO_STATS,
+	PROTO_FLOWS,
+	PROTO_PORT,
+	PROTO_EVENT, /* relay to client only */
+	PROTO_TYPES
+};
+
+struct proto_header {
+	uint16_t type; /* enum proto_type; a reply has its request's type */
+	uint16_t size; /* of the whole message, bytes */
+	uint32_t id;
+};
+
+/* First message of a conversation, and the only one allowed before its reply */
+struct proto_hello {
+	struct proto_header header;
+	uint32_t version;
+	uint32_t features; /* bits that the client knows; none defined yet */
+};
+
+struct proto_hello_reply {
+	struct proto_header header;
+	int32_t error; /* 0, EPROTO (version), EPERM (uid), EUSERS (too many clients) */
+	uint32_t version;
+	uint32_t features;
+	uint32_t pad;
+	char slice[PROTO_NAME_MAX];
+};
+
+/* Any request without arguments: INFO */
+struct proto_request {
+	struct proto_header header;
+};
+
+struct proto_prefix {
+	struct addr addr;
+	uint8_t len;
+	uint8_t pad[3];
+};
+
+struct proto_range {
+	uint8_t class; /* enum steer_class */
+	uint8_t pad;
+	uint16_t lo, hi;
+};
+
+struct proto_info_reply {
+	struct proto_header header;
+	int32_t error;
+	uint32_t mtu;	     /* smallest MTU of the netns's uplinks: what is no larger needs no PROTO_ROUTE */
+	uint32_t flows, flows_max;
+	uint32_t clients, clients_max;
+	uint8_t local;	     /* may reach the host's own sockets */
+	uint8_t addresses, ranges, denied; /* rows used below */
+	struct addr address[STEER_ADDRESSES_MAX];
+	struct proto_range range[POLICY_RANGES_MAX];
+	struct proto_prefix deny[POLICY_DENY_MAX];
+};
+
+#define PROTO_KIND_CONSUMER 1
+
+#define PROTO_FLAG_META 0x01   /* struct saferaw_meta before each received packet */
+#define PROTO_FLAG_ERRORS 0x02 /* ICMP errors about this flow arrive on it too */
+#define PROTO_FLAGS 0x03
+
+struct proto_open {
+	struct proto_header header;
+	uint8_t kind;	  /* PROTO_KIND_ */
+	uint8_t class;	  /* enum steer_class */
+	uint8_t family;	  /* AF_INET or AF_INET6; AF_UNSPEC for both, with local unset */
+	uint8_t flags;	  /* PROTO_FLAG_ */
+	uint16_t port;	  /* first local port or id; 0: a free one (free run, with count > 1) */
+	uint16_t count;	  /* contiguous ports: 1 or more */
+	struct addr local;  /* "::": any of the slice's */
+	struct addr remote; /* "::": none */
+	uint16_t remote_port; /* 0 with a remote: any */
+	uint16_t pad[3];
+};
+
+/* With the flow's fd when error is 0. Padded on purpose, see above. */
+struct proto_opened {
+	struct proto_header header;
+	int32_t error;	/* errno */
+	uint16_t port;
+	uint16_t count;
+	uint64_t flow;	/* number of the flow, never used again while the relay lives */
+	struct addr local;
+	char text[64];	/* what was refused and why, for people; "" when granted */
+	uint8_t pad[408];
+};
+
+struct proto_route {
+	struct proto_header header;
+	struct addr destination;
+};
+
+struct proto_route_reply {
+	struct proto_header header;
+	int32_t error; /* 0, ENETUNREACH */
+	uint32_t mtu;
+	struct addr source;
+};
+
+/* flow 0: the slice's own totals */
+struct proto_stats {
+	struct proto_header header;
+	uint64_t flow;
+};
+
+struct proto_stats_reply {
+	struct proto_header header;
+	int32_t error; /* 0, ENOENT */
+	uint16_t reasons, steer_reasons; /* rows used below, VERDICTS_N and STEER_REASONS_N of the relay */
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t grants, refusals; /* of opens; slice totals only */
+	uint64_t rx_refused[48]; /* by enum verdict */
+	uint64_t tx_refused[48];
+	uint64_t steer[32];	 /* by enum steer_reason; slice totals only */
+};
+
+static_assert(VERDICTS_N <= 48, "struct proto_stats_reply has room for every verdict");
+static_assert(STEER_REASONS_N <= 32, "struct proto_stats_reply has room for every reason");
+
+/* The flows of this slice whose number is above `after`, in order */
+struct proto_flows {
+	struct proto_header header;
+	uint64_t after;
+};
+
+struct proto_flow_row {
+	uint64_t flow;
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t refused; /* both directions, all reasons */
+	uint32_t uid;
+	uint8_t kind, class, family, flags;
+	uint16_t port, count;
+	uint16_t remote_port;
+	uint8_t dormant;
+	uint8_t pad;
+	struct addr local, remote;
+};
+
+struct proto_flows_reply {
+	struct proto_header header;
+	int32_t error;
+	uint32_t rows; /* 0: no more */
+	struct proto_flow_row row[PROTO_FLOWS_MAX];
+};
+
+/* Who has a port: for `saferaw ports` and `saferaw explain` */
+struct proto_port {
+	struct proto_header header;
+	uint8_t class;
+	uint8_t pad;
+	uint16_t port;
+	struct addr local; /* "::": any */
+};
+
+#define PROTO_PORT_FOREIGN 0 /* outside the slice's ranges */
+#define PROTO_PORT_FREE 1
+#define PROTO_PORT_OPEN 2
+#define PROTO_PORT_QUIET 3 /* closed or orphaned a moment ago: quarantine */
+struct proto_port_reply {
+	struct proto_header header;
+	int32_t error;
+	uint8_t state; /* PROTO_PORT_ */
+	uint8_t pad[3];
+	uint32_t uid;  /* of the holder, when open */
+	uint32_t flows; /* on this port */
+};
+
+#define PROTO_EVENT_SHUTDOWN 1	   /* the broker stops; flows end */
+#define PROTO_EVENT_REVOKED 2	   /* a flow no longer fits the configuration; its fd is at end of file */
+#define PROTO_EVENT_ADDRESS_GONE 3 /* flows on addr are dormant */
+#define PROTO_EVENT_ADDRESS_BACK 4
+#define PROTO_EVENT_ROUTES 5	   /* forget what PROTO_ROUTE said */
+#define PROTO_EVENT_MISSED 6	   /* events were lost while replies went unread: ask INFO again */
+struct proto_event {
+	struct proto_header header;
+	uint32_t event;
+	uint32_t pad;
+	uint64_t flow;
+	struct addr addr;
+};
+
+#define PROTO_MESSAGE_MAX 4096
+
+static_assert(sizeof(struct proto_hello_reply) == 56, "no padding");
+static_assert(sizeof(struct proto_info_reply) == 1284, "no padding");
+static_assert(sizeof(struct proto_open) == 56, "no padding");
+static_assert(sizeof(struct proto_opened) == 512, "large enough to fill a minimal socket buffer");
+static_assert(sizeof(struct proto_flow_row) == 96, "no padding");
+static_assert(sizeof(struct proto_flows_reply) <= PROTO_MESSAGE_MAX, "fits a message");
+static_assert(sizeof(struct proto_stats_reply) <= PROTO_MESSAGE_MAX, "fits a message");
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * steer.h: what the BPF programs, the monitor and the relay share
+ *
+ * Each attached netns has its own set of these maps:
+ *
+ *   addresses  hash, address -> index      monitor writes, BPF reads
+ *   allowed    array of blocks, mmapable   monitor writes, BPF reads; never given to the relay
+ *   open       array of blocks, mmapable   relay writes, BPF reads; zeroed by the monitor
+ *   slices     array by slice number       monitor writes, BPF reads
+ *   traffic    array by slice, mmapable    BPF and relay write counters
+ *   denied     LPM trie of prefixes        monitor writes, BPF reads
+ *   heartbeat  array of one, mmapable      monitor writes, BPF reads
+ *   buckets    array by slice              BPF alone
+ *   fragments  LRU hash                    BPF alone
+ *
+ * A block is one (address index, protocol class) and has an entry for each of
+ * the 65,536 ports (or ICMP identifiers, in host byte order).
+ */
+#ifndef SAFERAW_STEER_H
+#define SAFERAW_STEER_H
+
+#include <linux/types.h>
+
+#define STEER_ADDRESSES_MAX 32	 /* own addresses of one netns */
+#define STEER_SLICES_MAX 1024	 /* slice numbers 1 .. 1023; 0 is "nobody" */
+#define STEER_PORTS 65536
+#define STEER_RING 8192		 /* the packet TUN's queue, in packets */
+#define STEER_STALE_NS 3000000000ULL /* a heartbeat older than this: hands off */
+#define STEER_FRAGMENT_NS 2000000000ULL /* how long a later fragment may follow its first */
+
+/* What a port number means. ICMP and ICMPv6 identifiers share a class: the address tells them apart. */
+enum steer_class {
+	CLASS_TCP,
+	CLASS_UDP,
+	CLASS_ICMP,
+	STEER_CLASSES
+};
+
+#define STEER_BLOCKS (STEER_ADDRESSES_MAX * STEER_CLASSES)
+#define STEER_BLOCK(address_index, class) ((address_index) * STEER_CLASSES + (class))
+
+/* An entry of `allowed`: the slice number, and whether the port's reservation is held */
+#define STEER_SLICE_MASK 0x03ff
+#define STEER_HELD 0x8000
+struct steer_allowed {
+	__u16 port[STEER_PORTS];
+};
+
+/* An entry of `open` */
+#define STEER_CLOSED 0
+#define STEER_PACKET_TUN 1
+struct steer_open {
+	__u8 port[STEER_PORTS];
+};
+
+/* A rate: cost of one unit (packet or byte) in 1/1024 ns, 0 for no limit; and how far ahead of the clock a burst may run */
+struct steer_rate {
+	__u64 cost_q10;
+	__u64 burst_ns;
+};
+
+enum steer_bucket_name {
+	BUCKET_IN_PACKETS,
+	BUCKET_IN_BYTES,
+	BUCKET_OUT_PACKETS,
+	BUCKET_OUT_BYTES,
+	STEER_BUCKETS
+};
+
+#define STEER_LOCAL 1u /* may reach sockets of the host itself */
+struct steer_slice {
+	__u32 flags;
+	__u32 share; /* packets of this slice that may wait in the TUN's ring at once */
+	struct steer_rate rate[STEER_BUCKETS];
+};
+
+struct steer_buckets {
+	__u64 due_ns[STEER_BUCKETS]; /* theoretical arrival time of the next unit (GCRA) */
+};
+
+/*
+ * Why steering dropped a packet: X(symbol, name, text). The first group is of
+ * steer_in; the rest is the backstop's, which a sound relay never meets.
+ */
+#define STEER_REASONS(X) \
+	X(IN_RATE, "steer-in-rate", "over the slice's receive limit") \
+	X(IN_SHARE, "steer-in-share", "the slice's share of the receive ring is full") \
+	X(OUT_STALE, "steer-out-stale", "the monitor is not alive") \
+	X(OUT_HEADER, "steer-out-header", "IP header or extension chain broken or too short") \
+	X(OUT_SOURCE, "steer-out-source", "source is no address of the netns") \
+	X(OUT_PROTOCOL, "steer-out-protocol", "protocol not allowed") \
+	X(OUT_TYPE, "steer-out-icmp-type", "ICMP type not allowed") \
+	X(OUT_FRAGMENT, "steer-out-fragment", "fragments not allowed") \
+	X(OUT_OPTION, "steer-out-option", "source routing not allowed") \
+	X(OUT_PORT, "steer-out-port", "source port belongs to no slice or is not held") \
+	X(OUT_LOOPBACK, "steer-out-loopback", "destination is a loopback, unspecified or IPv4-mapped address") \
+	X(OUT_MULTICAST, "steer-out-multicast", "destination is multicast or broadcast") \
+	X(OUT_DENIED, "steer-out-denied", "destination is on the deny-list") \
+	X(OUT_LOCAL, "steer-out-local", "destination is the host itself, and the slice is not local") \
+	X(OUT_NO_ROUTE, "steer-out-no-route", "no unicast route to the destination") \
+	X(OUT_TOO_BIG, "steer-out-too-big", "larger than the uplink's MTU") \
+	X(OUT_RATE, "steer-out-rate", "over the slice's send limit")
+
+enum steer_reason {
+#define X(symbol, name, text) STEER_##symbol,
+	STEER_REASONS(X)
+#undef X
+	STEER_REASONS_N
+};
+
+/*
+ * Traffic of one slice. `queued` counts packets that steer_in put into the
+ * ring, `drained` those that the relay took out: their difference is what
+ * waits. Each has its own cache line. Slice 0 counts what belongs to nobody.
+ */
+struct steer_traffic {
+	__u64 queued;
+	__u64 pad0[7];
+	__u64 drained;
+	__u64 pad1[7];
+	__u64 dropped[STEER_REASONS_N];
+	__u64 pad2[7]; /* to whole cache lines */
+};
+
+struct steer_address {
+	__u8 b[16];
+};
+
+struct steer_prefix {
+	__u32 len; /* bits of the 128-bit form */
+	struct steer_address addr;
+};
+
+struct steer_fragment {
+	struct steer_address src, dst;
+	__u32 id;
+	__u32 protocol;
+};
+
+#endif

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * monitor.c: what the relay may ask of the monitor, and what it is told
+ *
+ * The relay handles bytes from clients and from the wire, so the monitor
+ * takes it for taken over. It may ask for what is in the table of requests,
+ * in messages of exactly that size, without file descriptors, and every
+ * number in them is checked against the configuration before anything is done
+ * with it. A sound relay asks for nothing else; so whatever else comes is
+ * logged, and the relay is killed and started again.
+ *
+ * One thing excuses a request that the configuration does not cover: a reload
+ * that the relay had not heard of when it asked. For a while after a reload
+ * such a request is refused, not punished.
+ *
+ * Nothing here waits for the relay. Its replies fit a large socket buffer; a
+ * relay that lets it fill up is taken for hung and killed too.
+ */
+#include "monitor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "msg.h"
+#include "permit.h"
+#include "reserve.h"
+#include "steering.h"
+#include "tun.h"
+#include "uplink.h"
+#include "util.h"
+
+#define BATCH 64                  /* requests in a row, before other work gets its turn */
+#define EXCUSE_NS (10 * NS_PER_S) /* how long the relay may not have heard of a reload */
+
+/* Any request */
+union request {
+	struct priv_header header;
+	struct priv_plain plain;
+	struct priv_reserve reserve;
+	struct priv_release release;
+	struct priv_route route;
+	char room[PRIV_MESSAGE_MAX];
+};
+
+/* The ports that a request is about */
+struct ports {
+	uint32_t netns, slice, uid;
+	uint8_t class, address, family;
+	uint16_t lo, hi;
+};
+
+/**
+ * excused() - whether a reload may have crossed a request
+ * @m: the monitor
+ */
+static bool excused(const struct monitor *m)
+{
+	return m->reloaded_ns && clock_ns() - m->reloaded_ns < EXCUSE_NS;
+}
+
+/**
+ * form_fault() - what is wrong with a request whatever the configuration
+ * @p: its ports
+ *
+ * Return: what is wrong, or NULL.
+ */
+static const char *form_fault(const struct ports *p)
+{
+	bool any = p->address == PRIV_ANY_ADDRESS;
+
+	if (p->netns >= PRIV_NETNS_MAX)
+		return "no such netns";
+	if (p->slice == 0 || p->slice >= STEER_SLICES_MAX)
+		return "no such slice";
+	if (p->class >= STEER_CLASSES)
+		return "no such protocol class";
+	if (!any && p->address >= STEER_ADDRESSES_MAX)
+		return "no such address";
+	if (any && p->family != AF_INET && p->family != AF_INET6 && p->family != AF_UNSPEC)
+		return "no such address family";
+	return p->lo > p->hi ? "ports run backwards" : NULL;
+}
+
+/**
+ * find_slice() - a slice by its number
+ * @conf: configuration
+ * @number: of the slice
+ *
+ * Return: the slice, or NULL.
+ */
+static const struct conf_slice *find_slice(const struct conf *conf, uint32_t number)
+{
+	for (unsigned i = 0; i < conf->slices; i++)
+		if (conf->slice[i].number == number)
+			return &conf->slice[i];
+	return NULL;
+}
+
+/**
+ * claim_fault() - what of a well-formed request the configuration does not cover
+ * @m: the monitor
+ * @p: its ports
+ * @slice: filled in when it is covered
+ *
+ * Return: what is wrong, or NULL.
+ */
+static const char *claim_fault(const struct monitor *m, const struct ports *p, const struct conf_slice **slice)
+{
+	const struct netns *ns = m->netns[p->netns];
+	const struct conf_slice *found = find_slice(m->conf, p->slice);
+
+	if (!ns)
+		return "netns is not attached";
+	if (!found)
+		return "slice is not configured";
+	if (!permit_is_in(m->conf, found, ns))
+		return "slice is of another netns";
+	if (p->address != PRIV_ANY_ADDRESS && p->address >= ns->addresses)
+		return "address is not known";
+	if (p->address != PRIV_ANY_ADDRESS && !permit_has_address(found, &ns->address[p->address].addr))
+		return "address is not the slice's";
+	if (!permit_has_range(found, (enum steer_class)p->class, p->lo, p->hi))
+		return "ports are not the slice's";
+	*slice = found;
+	return NULL;
+}
+
+/**
+ * reply() - answer the relay
+ * @m: the monitor
+ * @message: the answer
+ * @size: bytes
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *reply(const struct monitor *m, const void *message, size_t size)
+{
+	if (msg_send(m->relay.channel, message, size, NULL, 0, MSG_DONTWAIT) == 0 || errno == EPIPE ||
+	    errno == ECONNRESET)
+		return NULL;
+	return "it does not read its replies";
+}
+
+/**
+ * log_reservation() - one line for each grant and refusal
+ * @m: the monitor
+ * @slice: whose
+ * @p: the ports
+ * @error: errno, or 0 for a grant
+ * @port: which was in the way
+ */
+static void log_reservation(struct monitor *m, const struct conf_slice *slice, const struct ports *p, int error,
+			    uint16_t port)
+{
+	char address[ADDR_TEXT_MAX] = "any address", ports[32];
+	struct log_limit *limit = &m->slice_limit[slice->number];
+
+	if (p->address != PRIV_ANY_ADDRESS)
+		addr_text(&m->netns[p->netns]->address[p->address].addr, address);
+	if (p->lo == p->hi)
+		snprintf(ports, sizeof(ports), "%u", p->lo);
+	else
+		snprintf(ports, sizeof(ports), "%u-%u", p->lo, p->hi);
+	if (!error)
+		log_limited(limit, LOG_INFO, "slice %s: uid %u gets %s %s on %s", slice->name, p->uid,
+			    policy_class_name((enum steer_class)p->class), ports, address);
+	else
+		log_limited(limit, LOG_NOTICE, "slice %s: uid %u does not get %s %s on %s: %u: %s", slice->name,
+			    p->uid, policy_class_name((enum steer_class)p->class), ports, address, port,
+			    strerror(error));
+}
+
+/**
+ * on_ready() - PRIV_READY
+ * @m: the monitor
+ * @request: the message
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_ready(struct monitor *m, const union request *request)
+{
+	(void)request;
+	m->relay.ready = true;
+	log_info("relay: ready");
+	return NULL;
+}
+
+/**
+ * on_reserve() - PRIV_RESERVE
+ * @m: the monitor
+ * @request: the message
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_reserve(struct monitor *m, const union request *request)
+{
+	const struct priv_reserve *r = &request->reserve;
+	const struct ports p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
+	struct priv_reserved answer = {
+		.header = {.type = PRIV_RESERVED, .size = sizeof(answer)},
+		.cookie = r->cookie,
+		.port = r->lo,
+	};
+	const struct conf_slice *slice = NULL;
+	const char *fault = form_fault(&p);
+
+	if (fault)
+		return fault;
+	fault = claim_fault(m, &p, &slice);
+	if (fault && !excused(m))
+		return fault;
+	if (fault)
+		answer.error = EACCES;
+	else if (reserve_acquire(m->netns[p.netns], slice, r, &answer.port) < 0)
+		answer.error = errno;
+	if (!fault)
+		log_reservation(m, slice, &p, answer.error, answer.port);
+	return reply(m, &answer, sizeof(answer));
+}
+
+/**
+ * on_release() - PRIV_RELEASE
+ * @m: the monitor
+ * @request: the message
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_release(struct monitor *m, const union request *request)
+{
+	const struct priv_release *r = &request->release;
+	const struct ports p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
+	const char *fault = form_fault(&p);
+
+	if (fault)
+		return fault;
+	if (!m->netns[p.netns])
+		return excused(m) ? NULL : "netns is not attached";
+	if (reserve_release(m->netns[p.netns], r, m->conf->quarantine_ms) == 0 || excused(m))
+		return NULL;
+	return "it releases what it does not hold";
+}
+
+/**
+ * on_route() - PRIV_ROUTE
+ * @m: the monitor
+ * @request: the message
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_route(struct monitor *m, const union request *request)
+{
+	const struct priv_route *r = &request->route;
+	struct priv_routed answer = {
+		.header = {.type = PRIV_ROUTED, .size = sizeof(answer)},
+		.netns = r->netns,
+		.destination = r->destination,
+	};
+
+	if (r->netns >= PRIV_NETNS_MAX)
+		return "no such netns";
+	if (!m->netns[r->netns] && !excused(m))
+		return "netns is not attached";
+	if (!m->netns[r->netns] || uplink_route(m->netns[r->netns], &r->destination, &answer.source, &answer.mtu) < 0)
+		answer.error = ENETUNREACH;
+	return reply(m, &answer, sizeof(answer));
+}
+
+/* Everything that a relay may say; only READY comes before READY */
+static const struct {
+	uint32_t type;
+	size_t size;
+	const char *(*handler)(struct monitor *m, const union request *request);
+	const char *name;
+} requests[] = {
+	{PRIV_READY, sizeof(struct priv_plain), on_ready, "READY"},
+	{PRIV_RESERVE, sizeof(struct priv_reserve), on_reserve, "RESERVE"},
+	{PRIV_RELEASE, sizeof(struct priv_release), on_release, "RELEASE"},
+	{PRIV_ROUTE, sizeof(struct priv_route), on_route, "ROUTE"},
+};
+
+/**
+ * answer() - judge one message and do what it asks
+ * @m: the monitor
+ * @request: the message
+ * @size: bytes of it
+ * @fds: how many file descriptors came with it
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *answer(struct monitor *m, const union request *request, size_t size, unsigned fds)
+{
+	if (size < sizeof(request->header))
+		return "it has no header";
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		if (requests[i].type != request->header.type)
+			continue;
+		if (size != requests[i].size || request->header.size != size)
+			return "wrong size";
+		if (fds)
+			return "it brings file descriptors";
+		if (m->relay.ready == (requests[i].type == PRIV_READY))
+			return "wrong time";
+		return requests[i].handler(m, request);
+	}
+	return "unknown type";
+}
+
+/**
+ * type_name() - what a message is called
+ * @type: of the message
+ */
+static const char *type_name(uint32_t type)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+		if (requests[i].type == type)
+			return requests[i].name;
+	return "message";
+}
+
+/**
+ * monitor_requests() - take the relay's requests
+ * @m: the monitor; its relay is killed when anything surprises
+ */
+void monitor_requests(struct monitor *m)
+{
+	union request request = {0};
+	const char *fault = NULL;
+	struct msg msg;
+	ssize_t n = 1;
+
+	for (unsigned i = 0; i < BATCH && !fault && n > 0; i++) {
+		n = msg_recv(m->relay.channel, &request, sizeof(request), &msg, MSG_DONTWAIT);
+		if (n > 0)
+			fault = answer(m, &request, msg.size, msg.fds);
+		else if (n < 0 && errno == EBADMSG)
+			fault = "its message is too long, or brings too much along";
+		else if (n == 0 || errno != EAGAIN)
+			fault = "it has closed its channel";
+		msg_close_fds(&msg);
+	}
+	if (!fault)
+		return;
+	log_error("relay: killed: %s%s%s", n > 0 ? type_name(request.header.type) : "", n > 0 ? ": " : "", fault);
+	relay_kill(&m->relay);
+}
+
+/**
+ * told_or_kill() - a relay that could not be told something is hung or gone
+ * @m: the monitor
+ * @result: of telling it
+ */
+static void told_or_kill(struct monitor *m, int result)
+{
+	if (result == 0)
+		return;
+	log_error("relay: killed: cannot tell it the news: %m");
+	relay_kill(&m->relay);
+}
+
+/**
+ * monitor_attached() - a namespace was attached: its addresses are known to steering
+ * @m: the monitor
+ * @index: of the namespace
+ */
+void monitor_attached(struct monitor *m, unsigned index)
+{
+	const struct netns *ns = m->netns[index];
+
+	m->unread[index] = false;
+	m->told[index] = 0;
+	for (unsigned i = 0; i < ns->addresses; i++)
+		m->told[index] |= ns->address[i].present ? 1U << i : 0;
+}
+
+/**
+ * address_news() - an address came or went
+ * @m: the monitor
+ * @ns: the namespace
+ * @index: of the address
+ *
+ * Steering knows first, so that the relay opens no port on an address that
+ * the kernel still delivers elsewhere.
+ */
+static void address_news(struct monitor *m, struct netns *ns, unsigned index)
+{
+	m->told[ns->index] ^= 1U << index;
+	if (permit_address(ns, m->conf, index) < 0)
+		log_error("%s: cannot tell steering about an address: %m", ns->conf.name);
+	if (ns->address[index].present)
+		reserve_address_came(ns, index);
+	if (m->relay.channel >= 0)
+		told_or_kill(m, configure_address(m->relay.channel, ns, index));
+}
+
+/**
+ * monitor_addresses() - act on addresses that came or went
+ * @m: the monitor
+ * @index: of the namespace
+ */
+void monitor_addresses(struct monitor *m, unsigned index)
+{
+	struct netns *ns = m->netns[index];
+
+	for (unsigned i = 0; i < ns->addresses; i++)
+		if (ns->address[i].present != !!(m->told[index] & 1U << i))
+			address_news(m, ns, i);
+}
+
+/**
+ * monitor_news() - take in what has changed in a namespace
+ * @m: the monitor
+ * @index: of the namespace
+ */
+void monitor_news(struct monitor *m, unsigned index)
+{
+	struct netns *ns = m->netns[index];
+	int changed = uplink_read(ns);
+
+	m->unread[index] = changed < 0;
+	if (changed < 0) {
+		log_limited(&m->limit, LOG_ERR, "%s: cannot read what has changed: %m", ns->conf.name);
+		return;
+	}
+	if (changed & UPLINK_ADDRESSES)
+		monitor_addresses(m, index);
+	if (changed & UPLINK_ROUTES && m->relay.channel >= 0)
+		told_or_kill(m, configure_routes(m->relay.channel, ns));
+}
+
+/**
+ * monitor_tell_all() - send the relay the whole configuration
+ * @m: the monitor
+ */
+void monitor_tell_all(struct monitor *m)
+{
+	const struct picture picture = {
+		.conf = m->conf,
+		.netns = m->netns,
+		.control = &m->control,
+		.slice_serial = m->slice_serial,
+	};
+
+	if (m->relay.channel >= 0)
+		told_or_kill(m, configure_relay(m->relay.channel, &picture));
+}
+
+/**
+ * monitor_beat() - tell steering that the monitor lives
+ * @m: the monitor
+ */
+void monitor_beat(struct monitor *m)
+{
+	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
+		if (m->netns[i])
+			steering_beat(m->netns[i]);
+}
+
+/**
+ * monitor_relay_died() - close what the relay had open, and keep its ports for a while
+ * @m: the monitor; its relay has ended
+ */
+void monitor_relay_died(struct monitor *m)
+{
+	relay_reap(&m->relay);
+	m->reloaded_ns = 0;
+	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++) {
+		struct netns *ns = m->netns[i];
+
+		if (!ns)
+			continue;
+		steering_close_all(ns);
+		reserve_orphan(ns, m->conf->grace_ms);
+		if (tun_settle(ns) < 0)
+			log_error("%s: cannot put the settings of %s back: %m", ns->conf.name, ns->tun_name);
+	}
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * permit.c: what steering may let through, from the configuration
+ *
+ * Each port of each of a namespace's addresses belongs to one slice or to
+ * nobody. After a change the whole table of an address is written again, run
+ * by run: a port that keeps its slice is written with what it was, so there
+ * is no moment in which it is closed.
+ */
+#include "permit.h"
+
+#include <string.h>
+
+#include "log.h"
+#include "steering.h"
+#include "util.h"
+
+#define BURST_NS (100 * NS_PER_MS) /* how much of its rate a slice may use at once */
+#define SHARE_MIN 64               /* packets: less would lose ordinary bursts */
+
+/**
+ * permit_is_in() - whether a slice is in a namespace
+ * @conf: configuration that the slice is part of
+ * @slice: the slice
+ * @ns: the namespace
+ */
+bool permit_is_in(const struct conf *conf, const struct conf_slice *slice, const struct netns *ns)
+{
+	return strcmp(conf->netns[slice->netns].name, ns->conf.name) == 0;
+}
+
+/**
+ * permit_has_address() - whether an address is a slice's
+ * @slice: the slice
+ * @addr: an address of its namespace
+ */
+bool permit_has_address(const struct conf_slice *slice, const struct addr *addr)
+{
+	for (unsigned i = 0; i < slice->addresses; i++)
+		if (addr_eq(&slice->address[i], addr))
+			return true;
+	return slice->addresses == 0;
+}
+
+/**
+ * permit_has_range() - whether ports are all a slice's
+ * @slice: the slice
+ * @class: the class
+ * @lo: first port
+ * @hi: last port
+ *
+ * The relay's own check: what it may grant is what the monitor will hold.
+ */
+bool permit_has_range(const struct conf_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi)
+{
+	struct policy_slice owns = {.ranges = slice->ranges};
+
+	memcpy(owns.range, slice->range, sizeof(owns.range));
+	return policy_slice_owns(&owns, class, lo, hi);
+}
+
+/**
+ * claim() - enter a slice's ports of one class
+ * @owner: slice number of each port
+ * @slice: the slice
+ * @class: the class
+ */
+static void claim(uint16_t owner[static STEER_PORTS], const struct conf_slice *slice, enum steer_class class)
+{
+	for (unsigned i = 0; i < slice->ranges; i++) {
+		const struct policy_range *range = &slice->range[i];
+
+		for (unsigned port = range->lo; range->class == class && port <= range->hi; port++)
+			owner[port] = (uint16_t)slice->number;
+	}
+}
+
+/**
+ * permit_address() - write again whose the ports of one address are, and whether it is there
+ * @ns: the namespace
+ * @conf: configuration
+ * @index: of the address
+ *
+ * Return: 0, or -1 and errno.
+ */
+int permit_address(struct netns *ns, const struct conf *conf, unsigned index)
+{
+	uint16_t owner[STEER_PORTS];
+
+	for (enum steer_class class = 0; class < STEER_CLASSES; class ++) {
+		memset(owner, 0, sizeof(owner));
+		for (unsigned i = 0; i < conf->slices; i++)
+			if (permit_is_in(conf, &conf->slice[i], ns) &&
+			    permit_has_address(&conf->slice[i], &ns->address[index].addr))
+				claim(owner, &conf->slice[i], class);
+		for (unsigned lo = 0, hi; lo < STEER_PORTS; lo = hi + 1) {
+			for (hi = lo; hi + 1 < STEER_PORTS && owner[hi + 1] == owner[lo]; hi++)
+				;
+			steering_allow(ns, index,
+				       &(struct policy_range){
+					       .class = (uint8_t) class, .lo = (uint16_t)lo, .hi = (uint16_t)hi},
+				       owner[lo]);
+		}
+	}
+	return steering_address(ns, index, ns->address[index].present);
+}
+
+/**
+ * rate() - a limit as steering counts it
+ * @per_second: units a second; 0 for no limit
+ * @factor: steering's units in one of these
+ */
+static struct steer_rate rate(uint64_t per_second, unsigned factor)
+{
+	if (!per_second)
+		return (struct steer_rate){0};
+	return (struct steer_rate){.cost_q10 = 1024 * NS_PER_S * factor / per_second, .burst_ns = BURST_NS};
+}
+
+/**
+ * permit_slice() - a slice's limits
+ * @ns: its namespace
+ * @slice: the slice
+ * @slices: how many there are in the namespace
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int permit_slice(struct netns *ns, const struct conf_slice *slice, unsigned slices)
+{
+	struct steer_slice limits = {.flags = slice->local ? STEER_LOCAL : 0, .share = STEER_RING / slices};
+
+	if (limits.share < SHARE_MIN)
+		limits.share = SHARE_MIN;
+	limits.rate[BUCKET_IN_PACKETS] = rate(slice->packets_in, 1);
+	limits.rate[BUCKET_OUT_PACKETS] = rate(slice->packets_out, 1);
+	limits.rate[BUCKET_IN_BYTES] = rate(slice->bits_in, 8);
+	limits.rate[BUCKET_OUT_BYTES] = rate(slice->bits_out, 8);
+	return steering_slice(ns, slice->number, &limits);
+}
+
+/**
+ * permit_all() - everything that steering knows of the configuration
+ * @ns: the namespace; its deny-list is in ns->conf
+ * @conf: configuration
+ *
+ * What refuses comes first, what lets through last.
+ *
+ * Return: 0, or -1 and errno.
+ */
+int permit_all(struct netns *ns, const struct conf *conf)
+{
+	unsigned slices = 0;
+
+	if (steering_deny(ns, ns->conf.deny, ns->conf.denied) < 0)
+		return -1;
+	for (unsigned i = 0; i < conf->slices; i++)
+		slices += permit_is_in(conf, &conf->slice[i], ns);
+	for (unsigned i = 0; i < conf->slices; i++)
+		if (permit_is_in(conf, &conf->slice[i], ns) && permit_slice(ns, &conf->slice[i], slices) < 0)
+			return -1;
+	for (unsigned index = 0; index < ns->addresses; index++)
+		if (permit_address(ns, conf, index) < 0)
+			return -1;
+	return 0;
+}

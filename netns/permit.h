@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * permit.h: what steering may let through, from the configuration
+ */
+#ifndef SAFERAW_PERMIT_H
+#define SAFERAW_PERMIT_H
+
+#include <stdbool.h>
+
+#include "conf.h"
+#include "netns.h"
+
+bool permit_is_in(const struct conf *conf, const struct conf_slice *slice, const struct netns *ns);
+bool permit_has_address(const struct conf_slice *slice, const struct addr *addr);
+bool permit_has_range(const struct conf_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi);
+int permit_address(struct netns *ns, const struct conf *conf, unsigned index);
+int permit_all(struct netns *ns, const struct conf *conf);
+
+#endif

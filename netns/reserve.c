@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * reserve.c: acquiring, releasing and waiting of ports
+ *
+ * Serves the relay's requests on the table of holds.c. A request is prepared
+ * port by port (who else is there, which sockets are missing), the sockets
+ * are made in one go, and only then is anything counted or told to steering; whatever fails
+ * before leaves the table as it was.
+ *
+ * A hold whose last reference goes (released, or all at once when the relay
+ * dies) stays, covered and marked, until its deadline; its owner can take it
+ * up again, nobody else can. Deadlines are rounded up to a tenth of a second,
+ * so that many closings do not mean as many sweeps over what waits.
+ *
+ * After a reload a hold may be outside its slice's configuration. Without
+ * references it goes at once. With them it becomes stale: no claim, no cover,
+ * in nobody's way, but there until the relay, which learns of the reload
+ * later, has released it: a relay that releases what it does not hold is
+ * taken for an enemy.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "holds.h"
+#include "priv.h"
+#include "reserve.h"
+#include "util.h"
+
+#define TICK_NS (100 * NS_PER_MS)
+
+/**
+ * set_scope() - remember which addresses a slice has
+ * @r: table
+ * @slice: its configuration
+ *
+ * Return: 0, or -1 and ENOMEM
+ */
+static int set_scope(struct reserve *r, const struct conf_slice *slice)
+{
+	struct scope **scope = &r->scope[slice->number];
+
+	if (!*scope)
+		*scope = calloc(1, sizeof(**scope));
+	if (!*scope)
+		return -1;
+	(*scope)->addresses = slice->addresses;
+	memcpy((*scope)->address, slice->address, sizeof((*scope)->address));
+	return 0;
+}
+
+/**
+ * owns() - whether a slice's configuration has a port on an address
+ * @ns: namespace
+ * @slice: configuration
+ * @class: protocol class
+ * @port: port
+ * @address: index, or PRIV_ANY_ADDRESS
+ */
+static bool owns(const struct netns *ns, const struct conf_slice *slice, unsigned class, uint16_t port,
+		 uint8_t address)
+{
+	unsigned i;
+
+	for (i = 0; i < slice->ranges; i++)
+		if (slice->range[i].class == class && slice->range[i].lo <= port && port <= slice->range[i].hi)
+			break;
+	if (i == slice->ranges)
+		return false;
+	if (address == PRIV_ANY_ADDRESS || !slice->addresses)
+		return true;
+	for (i = 0; i < slice->addresses; i++)
+		if (addr_eq(&slice->address[i], &ns->address[address].addr))
+			return true;
+	return false;
+}
+
+/**
+ * check_request() - whether a request may be granted at all
+ * @ns: namespace
+ * @slice: configuration
+ * @request: from the relay
+ * @port: set to the first port that is not the slice's
+ *
+ * Return: 0, or an errno
+ */
+static int check_request(const struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+			 uint16_t *port)
+{
+	bool any = request->address == PRIV_ANY_ADDRESS;
+	unsigned p;
+
+	*port = request->lo;
+	if (request->class >= STEER_CLASSES || request->lo > request->hi)
+		return EINVAL;
+	if (any && request->family != AF_UNSPEC && request->family != AF_INET && request->family != AF_INET6)
+		return EINVAL;
+	if (!any && request->address >= ns->addresses)
+		return EADDRNOTAVAIL;
+	for (p = request->lo; p <= request->hi; p++)
+		if (!owns(ns, slice, request->class, (uint16_t)p, request->address)) {
+			*port = (uint16_t)p;
+			return EACCES;
+		}
+	/* "any" of all addresses can be held before there is one; named addresses cannot */
+	if ((!any || slice->addresses) && !(holds_claim(ns, slice->number, request->address, request->family) &
+					    holds_rows(ns, HOLDER_BOTH, NULL, true)))
+		return EADDRNOTAVAIL;
+	return 0;
+}
+
+/**
+ * in_the_way() - whether a hold forbids a request
+ * @hold: of the same port
+ * @slice: the request's
+ * @request: request
+ * @wanted: addresses that it is about
+ */
+static bool in_the_way(const struct hold *hold, unsigned slice, const struct priv_reserve *request, uint32_t wanted)
+{
+	if (hold->stale || (hold->slice == slice && hold->uid == request->uid))
+		return false;
+	if (hold->claim & wanted)
+		return true;
+	/* two users' "any" would meet on the first address that comes */
+	return hold->slice == slice && hold->address == PRIV_ANY_ADDRESS && request->address == PRIV_ANY_ADDRESS &&
+	       holds_families(hold->family) & holds_families(request->family);
+}
+
+/**
+ * let_wait() - a hold has lost its last reference
+ * @ns: namespace
+ * @hold: hold; freed when it does not wait at all
+ * @ms: how long its owner may come back for it
+ */
+static void let_wait(struct netns *ns, struct hold *hold, unsigned ms)
+{
+	uint64_t due = clock_ns() + ms * NS_PER_MS + TICK_NS - 1;
+
+	hold->references = 0;
+	if (hold->stale || !ms) {
+		holds_end(ns, hold);
+		return;
+	}
+	hold->deadline_ns = due - due % TICK_NS;
+	LIST_INSERT_HEAD(&ns->reserve->waiting, hold, in_waiting);
+}
+
+/**
+ * prepare() - everything for a request on one port but the sockets
+ * @ns: namespace
+ * @slice: number
+ * @request: request
+ * @number: port
+ * @job: gets the sockets to be made
+ *
+ * Return: 0, or -1 and errno; what was made goes with undo()
+ */
+static int prepare(struct netns *ns, unsigned slice, const struct priv_reserve *request, uint16_t number,
+		   struct job *job)
+{
+	uint32_t wanted = holds_claim(ns, slice, request->address, request->family);
+	struct port *port = holds_port(ns, request->class, number);
+	struct hold *hold;
+
+	if (!port)
+		return -1;
+	LIST_FOREACH(hold, &port->holds, in_port)
+	if (in_the_way(hold, slice, request, wanted)) {
+		errno = EADDRINUSE;
+		return -1;
+	}
+	hold = holds_find(port, request->address, request->family, slice, request->uid);
+	if (!hold) {
+		hold = calloc(1, sizeof(*hold));
+		if (!hold)
+			return -1;
+		*hold = (struct hold){.port = port,
+				      .slice = slice,
+				      .uid = request->uid,
+				      .address = request->address,
+				      .family = request->address == PRIV_ANY_ADDRESS ? request->family : 0,
+				      .claim = wanted};
+		LIST_INSERT_HEAD(&port->holds, hold, in_port);
+	} else if (hold->references == UINT32_MAX) {
+		errno = ENFILE;
+		return -1;
+	}
+	return covers_plan(job, ns, port, hold, wanted);
+}
+
+/**
+ * undo() - take back what prepare() made on one port
+ * @ns: namespace
+ * @class: protocol class
+ * @number: port
+ */
+static void undo(struct netns *ns, uint8_t class, uint16_t number)
+{
+	struct port *port = ns->reserve->port[class][number];
+	struct hold *hold, *next;
+
+	if (!port)
+		return;
+	for (hold = LIST_FIRST(&port->holds); hold; hold = next) {
+		next = LIST_NEXT(hold, in_port);
+		if (!hold->references && !hold->deadline_ns) {
+			LIST_REMOVE(hold, in_port);
+			free(hold);
+		}
+	}
+	holds_settle(ns, port);
+}
+
+/**
+ * commit() - one more reference on one port
+ * @ns: namespace
+ * @slice: number
+ * @request: request
+ * @number: port
+ */
+static void commit(struct netns *ns, unsigned slice, const struct priv_reserve *request, uint16_t number)
+{
+	struct port *port = ns->reserve->port[request->class][number];
+	struct hold *hold = holds_find(port, request->address, request->family, slice, request->uid);
+
+	if (hold->deadline_ns)
+		LIST_REMOVE(hold, in_waiting);
+	hold->deadline_ns = 0;
+	hold->references++;
+	hold->stale = false;
+	hold->claim = holds_claim(ns, slice, hold->address, hold->family);
+	holds_settle(ns, port);
+}
+
+/**
+ * reserve_acquire() - hold a range of ports, all or none
+ * @ns: namespace
+ * @slice: configuration of the request's slice
+ * @request: from the relay
+ * @port: set to the first port that was in the way
+ *
+ * Return: 0, or -1 and errno: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, ENFILE, ENOMEM, EINVAL
+ */
+int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+		    uint16_t *port)
+{
+	struct job job = {.limit = &ns->reserve->limit, .netns = ns->conf.name, .failed = request->lo};
+	unsigned p = request->lo;
+	int rc = 0, error;
+
+	error = set_scope(ns->reserve, slice) < 0 ? ENOMEM : check_request(ns, slice, request, port);
+	if (error) {
+		errno = error;
+		return -1;
+	}
+	for (; p <= request->hi && rc == 0; p++) {
+		job.failed = (uint16_t)p;
+		rc = prepare(ns, slice->number, request, (uint16_t)p, &job);
+	}
+	if (rc == 0)
+		rc = covers_make(&job, ns);
+	error = errno;
+	covers_finish(&job, rc == 0);
+	while (p-- > request->lo) {
+		if (rc == 0)
+			commit(ns, slice->number, request, (uint16_t)p);
+		else
+			undo(ns, request->class, (uint16_t)p);
+	}
+	if (rc < 0) {
+		*port = job.failed;
+		errno = error;
+	}
+	return rc;
+}
+
+/**
+ * reserve_release() - one reference less on a range of ports
+ * @ns: namespace
+ * @request: from the relay
+ * @quarantine_ms: how long a port without references stays held
+ *
+ * Return: 0, or -1 and EINVAL, with nothing changed, if the relay never held one of them
+ */
+int reserve_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms)
+{
+	struct hold *hold;
+	unsigned p;
+
+	for (p = request->lo; p <= request->hi && request->class < STEER_CLASSES; p++) {
+		hold = holds_find(ns->reserve->port[request->class][p], request->address, request->family,
+				  request->slice, request->uid);
+		if (!hold || !hold->references)
+			break;
+	}
+	if (request->lo > request->hi || p <= request->hi) {
+		errno = EINVAL;
+		return -1;
+	}
+	for (p = request->lo; p <= request->hi; p++) {
+		hold = holds_find(ns->reserve->port[request->class][p], request->address, request->family,
+				  request->slice, request->uid);
+		if (--hold->references == 0)
+			let_wait(ns, hold, quarantine_ms);
+	}
+	return 0;
+}
+
+/**
+ * reserve_orphan() - the relay died: nothing has references any more
+ * @ns: namespace
+ * @grace_ms: how long owners may come back for what they had
+ */
+void reserve_orphan(struct netns *ns, unsigned grace_ms)
+{
+	struct port *port, *next_port;
+	struct hold *hold, *next;
+
+	for (port = LIST_FIRST(&ns->reserve->ports); port; port = next_port) {
+		next_port = LIST_NEXT(port, in_table);
+		/* the port goes with its last hold */
+		for (hold = LIST_FIRST(&port->holds); hold; hold = next) {
+			next = LIST_NEXT(hold, in_port);
+			if (hold->references)
+				let_wait(ns, hold, grace_ms);
+		}
+	}
+}
+
+/**
+ * reserve_sweep() - let go of what has waited long enough
+ * @ns: namespace
+ *
+ * Return: ms until the next is due, -1 for none
+ */
+int reserve_sweep(struct netns *ns)
+{
+	uint64_t now = clock_ns(), due = UINT64_MAX;
+	struct hold *hold, *next;
+
+	for (hold = LIST_FIRST(&ns->reserve->waiting); hold; hold = next) {
+		next = LIST_NEXT(hold, in_waiting);
+		if (hold->deadline_ns <= now)
+			holds_end(ns, hold);
+		else if (hold->deadline_ns < due)
+			due = hold->deadline_ns;
+	}
+	return due == UINT64_MAX ? -1 : (int)((due - now + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/**
+ * extend() - after a change of addresses or scopes: claims, covers and marks anew
+ * @ns: namespace
+ *
+ * What cannot be covered any more, because another socket has it by now, is
+ * logged and stays unmarked.
+ */
+static void extend(struct netns *ns)
+{
+	struct job job = {.best_effort = true, .limit = &ns->reserve->limit, .netns = ns->conf.name};
+	struct port *port, *next;
+	struct hold *hold;
+	int rc = 0;
+
+	for (port = LIST_FIRST(&ns->reserve->ports); port; port = LIST_NEXT(port, in_table)) {
+		LIST_FOREACH(hold, &port->holds, in_port)
+		if (!hold->stale)
+			hold->claim = holds_claim(ns, hold->slice, hold->address, hold->family);
+		if (port->class != CLASS_ICMP && rc == 0)
+			rc = covers_plan_each(&job, ns, port, holds_claims(port));
+	}
+	if (rc == 0)
+		rc = covers_make(&job, ns);
+	if (rc < 0)
+		log_error("%s: cannot extend reservations: %m", ns->conf.name);
+	covers_finish(&job, rc == 0);
+	for (port = LIST_FIRST(&ns->reserve->ports); port; port = next) {
+		next = LIST_NEXT(port, in_table);
+		holds_settle(ns, port);
+	}
+}
+
+/**
+ * reserve_address_came() - an address is there now
+ * @ns: namespace, its table of addresses up to date
+ * @index: of the address
+ */
+void reserve_address_came(struct netns *ns, unsigned index)
+{
+	(void)index;
+	extend(ns);
+}
+
+/**
+ * reserve_refit() - after a reload: let go of what no slice covers any more
+ * @ns: namespace
+ * @conf: the new configuration
+ */
+void reserve_refit(struct netns *ns, const struct conf *conf)
+{
+	const struct conf_slice *by_number[STEER_SLICES_MAX] = {0};
+	struct port *port, *next_port;
+	struct hold *hold, *next;
+	unsigned i;
+
+	for (i = 0; i < conf->slices; i++) {
+		const struct conf_slice *slice = &conf->slice[i];
+
+		if (strcmp(conf->netns[slice->netns].name, ns->conf.name) != 0)
+			continue;
+		by_number[slice->number] = slice;
+		if (ns->reserve->scope[slice->number])
+			set_scope(ns->reserve, slice);
+	}
+	for (port = LIST_FIRST(&ns->reserve->ports); port; port = next_port) {
+		next_port = LIST_NEXT(port, in_table);
+		for (hold = LIST_FIRST(&port->holds); hold; hold = next) {
+			const struct conf_slice *slice = by_number[hold->slice];
+
+			next = LIST_NEXT(hold, in_port);
+			if (slice && owns(ns, slice, port->class, port->number, hold->address))
+				continue;
+			hold->stale = true;
+			if (!hold->references)
+				holds_end(ns, hold);
+		}
+	}
+	extend(ns);
+}
+
+/**
+ * reserve_init() - an empty table
+ * @ns: namespace; reserve is set
+ *
+ * Return: 0, or -1 and ENOMEM
+ */
+int reserve_init(struct netns *ns)
+{
+	ns->reserve = calloc(1, sizeof(*ns->reserve));
+	return ns->reserve ? 0 : -1;
+}
+
+/**
+ * reserve_free() - let go of everything
+ * @ns: namespace; reserve is NULL afterwards
+ */
+void reserve_free(struct netns *ns)
+{
+	struct hold *hold;
+	struct port *port;
+	unsigned i;
+
+	if (!ns->reserve)
+		return;
+	while ((port = LIST_FIRST(&ns->reserve->ports))) {
+		hold = LIST_FIRST(&port->holds);
+		holds_end(ns, hold);
+	}
+	for (i = 0; i < STEER_SLICES_MAX; i++)
+		free(ns->reserve->scope[i]);
+	free(ns->reserve);
+	ns->reserve = NULL;
+}

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * steer.bpf.c: the tc programs that move packets between the uplinks and the packet TUN
+ *
+ * steer_in sits on the ingress of every uplink, lo included. It takes a packet
+ * off the host's path only when everything holds: the monitor is alive, the
+ * destination is an address of this namespace, its port belongs to a slice
+ * (`allowed`), the reservation of the port is held, and the relay has opened it
+ * (`open`). Then the packet goes into the TUN, or is dropped because the slice
+ * is over its share of the ring or its rate. All other traffic is answered
+ * with TC_ACT_UNSPEC: the next program, and then the host, see it as if
+ * steering were not there.
+ *
+ * steer_out sits on the ingress of the TUN and sees what the relay wrote. It
+ * believes nothing of it: only a packet from an address of this namespace and
+ * from a held port of a slice leaves, and only to a destination that is
+ * neither special nor denied. The namespace's own addresses are reached
+ * through the ingress of lo, where steer_in sees the packet again, so that two
+ * flows of one host can talk; all others by a route look-up on behalf of the
+ * helper device. It answers redirect or drop and nothing else, so no packet of
+ * the relay ever enters the host's own forwarding path.
+ *
+ * steer_drop stands behind steer_out for the time when steer_out is gone (a
+ * tcx link goes with the monitor) while the relay still holds the TUN.
+ *
+ * steer_maps.bpf.h has the maps, steer_packet.bpf.h reads the headers. All of it
+ * is written to load with CAP_BPF and CAP_NET_ADMIN alone, where the verifier
+ * is stricter than for root and also walks paths that the CPU might speculate
+ * on. So what many paths reach, or loops, is a global function: it is verified
+ * once, by itself.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer.h"
+#include "steer_maps.bpf.h"
+#include "steer_packet.bpf.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define LO_IFINDEX 1 /* in every network namespace */
+#define FAMILY_V4 2  /* AF_INET and AF_INET6, which no UAPI header defines */
+#define FAMILY_V6 10
+
+/**
+ * alive() - has the monitor shown a sign of life of late?
+ *
+ * Return: false if the heartbeat is stale.
+ */
+static __always_inline bool alive(void)
+{
+	__u32 zero = 0;
+	__u64 *beat = bpf_map_lookup_elem(&heartbeat, &zero);
+
+	return beat && (__s64)(bpf_ktime_get_ns() - *(volatile __u64 *)beat) <= (__s64)STEER_STALE_NS;
+}
+
+/**
+ * local_index() - index of one of this namespace's own addresses
+ * @address: as it stands in a packet
+ * @version: IP version of that packet
+ *
+ * Return: index into the blocks, or NOT_FOUND.
+ */
+static __always_inline int local_index(const union address *address, __u8 version)
+{
+	__u32 *index;
+
+	if (is_loopback(address, version))
+		return NOT_FOUND;
+	index = bpf_map_lookup_elem(&addresses, address);
+	return index ? (int)*index : NOT_FOUND;
+}
+
+/**
+ * owner() - the slice that holds a port
+ * @index: of the local address
+ * @end: class and port
+ *
+ * Return: slice number, 0 if the port belongs to nobody or is not held.
+ */
+static __always_inline __u32 owner(__u32 index, const struct end *end)
+{
+	__u32 block = STEER_BLOCK(index, end->class);
+	struct steer_allowed *row = bpf_map_lookup_elem(&allowed, &block);
+	__u16 entry;
+
+	if (!row)
+		return 0;
+	entry = row->port[end->port];
+	return entry & STEER_HELD ? entry & STEER_SLICE_MASK : 0;
+}
+
+/**
+ * steered() - the slice that gets packets to a port
+ * @index: of the local address
+ * @end: class and port
+ *
+ * Return: slice number, 0 if the port is not held or no flow is open on it.
+ */
+static __always_inline __u32 steered(__u32 index, const struct end *end)
+{
+	__u32 block = STEER_BLOCK(index, end->class);
+	struct steer_open *row = bpf_map_lookup_elem(&open, &block);
+
+	if (!row || row->port[end->port] != STEER_PACKET_TUN)
+		return 0;
+	return owner(index, end);
+}
+
+/**
+ * refuse() - drop a packet and count it
+ * @slice: that it is counted for, 0 for nobody
+ * @reason: why
+ *
+ * Return: TC_ACT_SHOT
+ */
+__noinline int refuse(__u32 slice, __u32 reason)
+{
+	struct steer_traffic *t = bpf_map_lookup_elem(&traffic, &slice);
+
+	if (t && reason < STEER_REASONS_N)
+		__sync_fetch_and_add(&t->dropped[reason], 1);
+	return TC_ACT_SHOT;
+}
+
+/**
+ * packets_in() - how many packets of wire size is this?
+ * @skb: packet, possibly one of GRO's or GSO's super-packets
+ *
+ * Return: count, at least 1.
+ */
+static __always_inline __u32 packets_in(struct __sk_buff *skb)
+{
+	__u32 size = skb->gso_size;
+
+	if (!size)
+		return 1;
+	return skb->gso_segs ? skb->gso_segs : skb->len / size + 1;
+}
+
+/**
+ * charge() - advance a token bucket (GCRA)
+ * @due: theoretical arrival time, ns
+ * @now: ns
+ * @cost: ns
+ *
+ * If another CPU has moved @due meanwhile, it is up to date and the cost is
+ * merely added: nothing is lost, and the limit is overrun by at most one
+ * packet for each CPU.
+ */
+static __always_inline void charge(__u64 *due, __u64 now, __u64 cost)
+{
+	__u64 old = *(volatile __u64 *)due;
+
+	if (!cost)
+		return;
+	if (__sync_val_compare_and_swap(due, old, (old > now ? old : now) + cost) != old)
+		__sync_fetch_and_add(due, cost);
+}
+
+/**
+ * rate_ok() - check and charge a slice's packet and byte rate
+ * @conf: the slice
+ * @slice: its number
+ * @first: BUCKET_IN_PACKETS or BUCKET_OUT_PACKETS; the byte bucket follows it
+ * @skb: packet
+ *
+ * Return: false if it is over one of them; then neither is charged.
+ */
+static __always_inline bool rate_ok(const struct steer_slice *conf, __u32 slice, const int first,
+				    struct __sk_buff *skb)
+{
+	const struct steer_rate *packets = &conf->rate[first], *bytes = &conf->rate[first + 1];
+	struct steer_buckets *b;
+	__u64 now, *due;
+
+	if (!packets->cost_q10 && !bytes->cost_q10)
+		return true;
+	b = bpf_map_lookup_elem(&buckets, &slice);
+	if (!b)
+		return false;
+	due = &b->due_ns[first];
+	now = bpf_ktime_get_ns();
+	if (packets->cost_q10 && due[0] > now + packets->burst_ns)
+		return false;
+	if (bytes->cost_q10 && due[1] > now + bytes->burst_ns)
+		return false;
+	charge(&due[0], now, packets->cost_q10 * packets_in(skb) >> 10);
+	charge(&due[1], now, bytes->cost_q10 * skb->len >> 10);
+	return true;
+}
+
+/**
+ * admit() - put a packet into the TUN, if its slice has room
+ * @skb: packet
+ * @slice: that gets it
+ *
+ * Return: TC action
+ */
+static __always_inline int admit(struct __sk_buff *skb, __u32 slice)
+{
+	struct steer_slice *conf = bpf_map_lookup_elem(&slices, &slice);
+	struct steer_traffic *t = bpf_map_lookup_elem(&traffic, &slice);
+	__s64 waiting;
+
+	if (!conf || !t)
+		return TC_ACT_SHOT;
+	/* signed: the relay may set `drained` before a packet that is counted reaches the ring */
+	waiting = *(volatile __u64 *)&t->queued - *(volatile __u64 *)&t->drained;
+	if (waiting >= (__s64)conf->share)
+		return refuse(slice, STEER_IN_SHARE);
+	if (!rate_ok(conf, slice, BUCKET_IN_PACKETS, skb))
+		return refuse(slice, STEER_IN_RATE);
+	__sync_fetch_and_add(&t->queued, packets_in(skb));
+	return bpf_redirect(tun_ifindex, 0);
+}
+
+/**
+ * inner_end() - the local end that an ICMP error is about
+ * @skb: packet
+ * @p: its headers
+ * @end: result
+ *
+ * Return: false if the inner packet is not one that p->dst could have sent.
+ */
+static __always_inline bool inner_end(struct __sk_buff *skb, const struct packet *p, struct end *end)
+{
+	__u32 base = p->transport + ICMP_HEADER;
+	struct packet inner = {};
+	union transport head;
+	int class;
+
+	if (p->version == 4 ? !parse_v4(skb, base, &inner) : !parse_v6(skb, base, &inner))
+		return false;
+	if (inner.later || inner.src.half[0] != p->dst.half[0] || inner.src.half[1] != p->dst.half[1])
+		return false;
+	class = class_of(&inner);
+	if (class < 0 || !load(skb, inner.transport, &head, sizeof(head)))
+		return false;
+	if (class == CLASS_ICMP && !is_request(inner.version, head.icmp.type))
+		return false;
+	end->class = class;
+	end->port = bpf_ntohs(class == CLASS_ICMP ? head.icmp.id : head.port.source);
+	return true;
+}
+
+/**
+ * receiver() - the local end that a packet is for
+ * @skb: packet
+ * @p: its headers, of an unfragmented packet or first fragment
+ * @end: result
+ *
+ * Return: false if it has none that could be steered.
+ */
+static __always_inline bool receiver(struct __sk_buff *skb, const struct packet *p, struct end *end)
+{
+	int class = class_of(p);
+	union transport head;
+
+	if (class < 0 || !load(skb, p->transport, &head, sizeof(head)))
+		return false;
+	if (class == CLASS_ICMP && is_error(p->version, head.icmp.type))
+		return inner_end(skb, p, end);
+	if (class == CLASS_ICMP && !is_reply(p->version, head.icmp.type))
+		return false;
+	end->class = class;
+	end->port = bpf_ntohs(class == CLASS_ICMP ? head.icmp.id : head.port.dest);
+	return true;
+}
+
+/**
+ * fragment_key() - what the fragments of one datagram have in common
+ * @p: a fragment
+ * @key: result
+ */
+static __always_inline void fragment_key(const struct packet *p, struct steer_fragment *key)
+{
+	key->src = p->src.key;
+	key->dst = p->dst.key;
+	key->id = p->fragment_id;
+	/* for IPv6 the first fragment's chain may go on behind the fragment header, a later one's cannot be seen */
+	key->protocol = p->version == 4 ? p->protocol : IPPROTO_FRAGMENT;
+}
+
+/**
+ * note_first() - remember (or forget) where a first fragment went
+ * @p: first fragment
+ * @slice: that gets it, 0 for the host
+ */
+static __always_inline void note_first(const struct packet *p, __u32 slice)
+{
+	struct fragment_owner value = {.slice = slice};
+	struct steer_fragment key;
+
+	fragment_key(p, &key);
+	if (!slice) {
+		bpf_map_delete_elem(&fragments, &key);
+		return;
+	}
+	value.time_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
+}
+
+/**
+ * follow_first() - where a later fragment goes
+ * @p: later fragment
+ *
+ * Return: slice number, 0 for the host.
+ */
+static __always_inline __u32 follow_first(const struct packet *p)
+{
+	struct fragment_owner *value;
+	struct steer_fragment key;
+
+	fragment_key(p, &key);
+	value = bpf_map_lookup_elem(&fragments, &key);
+	if (!value || bpf_ktime_get_ns() - value->time_ns > STEER_FRAGMENT_NS)
+		return 0;
+	return value->slice;
+}
+
+/**
+ * source_ok() - could a remote host have sent this?
+ * @skb: packet
+ * @p: its headers
+ *
+ * Return: false if its source is special, or our own on another device than lo.
+ */
+static __always_inline bool source_ok(struct __sk_buff *skb, const struct packet *p)
+{
+	if (is_loopback(&p->src, p->version) || is_multicast(&p->src, p->version))
+		return false;
+	return skb->ifindex == LO_IFINDEX || local_index(&p->src, p->version) < 0;
+}
+
+/**
+ * steer_in() - ingress of an uplink: packets for open flows go into the TUN
+ * @skb: packet
+ *
+ * Return: TC_ACT_UNSPEC for everything that is not ours.
+ */
+SEC("tc")
+int steer_in(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct end end;
+	__u32 slice;
+	int index;
+
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || !parse(skb, &p))
+		return TC_ACT_UNSPEC;
+	index = local_index(&p.dst, p.version);
+	if (index < 0 || !alive() || !source_ok(skb, &p))
+		return TC_ACT_UNSPEC;
+	if (p.later) {
+		slice = follow_first(&p);
+	} else {
+		slice = receiver(skb, &p, &end) ? steered(index, &end) : 0;
+		if (p.more)
+			note_first(&p, slice);
+	}
+	return slice ? admit(skb, slice) : TC_ACT_UNSPEC;
+}
+
+/**
+ * sender() - the local end that a packet of the relay claims to come from
+ * @skb: packet
+ * @p: its headers
+ * @head: result: its transport header
+ * @end: result
+ *
+ * Return: why it may not leave, STEER_REASONS_N if there is nothing wrong.
+ */
+static __always_inline enum steer_reason sender(struct __sk_buff *skb, const struct packet *p, union transport *head,
+						struct end *end)
+{
+	int class = class_of(p);
+
+	if (p->fragment)
+		return STEER_OUT_FRAGMENT;
+	if (p->routing)
+		return STEER_OUT_OPTION;
+	if (class < 0)
+		return STEER_OUT_PROTOCOL;
+	if (p->length != skb->len || !load(skb, p->transport, head, sizeof(*head)))
+		return STEER_OUT_HEADER;
+	end->class = class;
+	end->port = bpf_ntohs(class == CLASS_ICMP ? head->icmp.id : head->port.source);
+	if (class == CLASS_ICMP && !is_request(p->version, head->icmp.type) && !is_reply(p->version, head->icmp.type))
+		return STEER_OUT_TYPE;
+	return p->options ? options_reason(skb, p->transport) : STEER_REASONS_N;
+}
+
+/**
+ * destination() - may anybody send there at all?
+ * @p: headers
+ *
+ * Return: why not, STEER_REASONS_N if there is nothing wrong.
+ */
+static __always_inline enum steer_reason destination(const struct packet *p)
+{
+	struct steer_prefix prefix = {.len = 128, .addr = p->dst.key};
+
+	if (is_loopback(&p->dst, p->version))
+		return STEER_OUT_LOOPBACK;
+	if (is_multicast(&p->dst, p->version))
+		return STEER_OUT_MULTICAST;
+	if (bpf_map_lookup_elem(&denied, &prefix))
+		return STEER_OUT_DENIED;
+	return STEER_REASONS_N;
+}
+
+/**
+ * send_local() - hand a packet to this namespace's own lo
+ * @skb: packet
+ * @slice: that sends it
+ *
+ * Return: TC action
+ */
+static __always_inline int send_local(struct __sk_buff *skb, __u32 slice)
+{
+	__be16 ethertype = skb->protocol;
+
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return refuse(slice, STEER_OUT_TOO_BIG);
+	if (bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &ethertype, sizeof(ethertype), 0))
+		return refuse(slice, STEER_OUT_HEADER);
+	return bpf_redirect(LO_IFINDEX, BPF_F_INGRESS);
+}
+
+/**
+ * send_remote() - route a packet and send it out of an uplink
+ * @skb: packet
+ * @p: its headers
+ * @head: its transport header
+ * @slice: that sends it
+ *
+ * Return: TC action
+ */
+static __always_inline int send_remote(struct __sk_buff *skb, const struct packet *p, const union transport *head,
+				       __u32 slice)
+{
+	struct bpf_fib_lookup fib = {.ifindex = helper_ifindex, .l4_protocol = p->protocol};
+	struct bpf_redir_neigh hop = {};
+	__u32 mtu = p->length;
+	long result;
+
+	if (class_of(p) != CLASS_ICMP) {
+		fib.sport = head->port.source;
+		fib.dport = head->port.dest;
+	}
+	if (p->version == 4) {
+		fib.family = FAMILY_V4;
+		fib.tos = p->tos;
+		fib.ipv4_src = p->src.word[3];
+		fib.ipv4_dst = p->dst.word[3];
+	} else {
+		fib.family = FAMILY_V6;
+		fib.flowinfo = p->flow;
+		__builtin_memcpy(fib.ipv6_src, &p->src, sizeof(p->src));
+		__builtin_memcpy(fib.ipv6_dst, &p->dst, sizeof(p->dst));
+	}
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return refuse(slice, STEER_OUT_TOO_BIG);
+	/* an unresolved neighbour is resolved by redirect_neigh */
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return refuse(slice, STEER_OUT_NO_ROUTE);
+	/* a unicast route through lo or one of our own devices must not get round send_local() */
+	if (fib.ifindex == LO_IFINDEX || fib.ifindex == tun_ifindex || fib.ifindex == helper_ifindex)
+		return refuse(slice, STEER_OUT_NO_ROUTE);
+	if (bpf_check_mtu(skb, fib.ifindex, &mtu, 0, 0) || bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return refuse(slice, STEER_OUT_TOO_BIG);
+	hop.nh_family = fib.family; /* of the gateway, which may be the other one */
+	__builtin_memcpy(hop.ipv6_nh, fib.ipv6_dst, sizeof(hop.ipv6_nh));
+	return bpf_redirect_neigh(fib.ifindex, &hop, sizeof(hop), 0);
+}
+
+/**
+ * local_ok() - may a slice reach this port of the host itself?
+ * @p: headers
+ * @head: transport header
+ * @index: of the destination address
+ * @conf: the slice
+ *
+ * Return: true if a flow is open there, or the slice may reach host sockets.
+ */
+static __always_inline bool local_ok(const struct packet *p, const union transport *head, __u32 index,
+				     const struct steer_slice *conf)
+{
+	int class = class_of(p);
+	struct end end = {.class = class, .port = bpf_ntohs(head->port.dest)};
+
+	if (conf->flags & STEER_LOCAL)
+		return true;
+	if (class < 0)
+		return false;
+	if (class == CLASS_ICMP) {
+		if (!is_reply(p->version, head->icmp.type))
+			return false;
+		end.port = bpf_ntohs(head->icmp.id);
+	}
+	return steered(index, &end) != 0;
+}
+
+/**
+ * steer_out() - ingress of the TUN: what the relay sends leaves, if it is allowed to
+ * @skb: packet
+ *
+ * Return: a redirect or TC_ACT_SHOT, and nothing else.
+ */
+SEC("tc")
+int steer_out(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct steer_slice *conf;
+	enum steer_reason reason;
+	union transport head;
+	struct end end;
+	__u32 slice;
+	int index;
+
+	if (!alive())
+		return refuse(0, STEER_OUT_STALE);
+	if (!parse(skb, &p))
+		return refuse(0, STEER_OUT_HEADER);
+	index = local_index(&p.src, p.version);
+	if (index < 0)
+		return refuse(0, STEER_OUT_SOURCE);
+	reason = sender(skb, &p, &head, &end);
+	if (reason != STEER_REASONS_N)
+		return refuse(0, reason);
+	slice = owner(index, &end);
+	conf = bpf_map_lookup_elem(&slices, &slice);
+	if (!slice || !conf)
+		return refuse(0, STEER_OUT_PORT);
+	reason = destination(&p);
+	if (reason != STEER_REASONS_N)
+		return refuse(slice, reason);
+	if (!rate_ok(conf, slice, BUCKET_OUT_PACKETS, skb))
+		return refuse(slice, STEER_OUT_RATE);
+	index = local_index(&p.dst, p.version);
+	if (index < 0)
+		return send_remote(skb, &p, &head, slice);
+	return local_ok(&p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
+}
+
+/**
+ * steer_drop() - behind steer_out: nothing of the relay goes on
+ * @skb: packet
+ *
+ * Return: TC_ACT_SHOT
+ */
+SEC("tc")
+int steer_drop(struct __sk_buff *skb)
+{
+	(void)skb;
+	return TC_ACT_SHOT;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * steer_maps.bpf.h: the maps of one namespace's steering
+ *
+ * steer.h says what is in them, and who reads and writes which.
+ */
+#ifndef SAFERAW_STEER_MAPS_BPF_H
+#define SAFERAW_STEER_MAPS_BPF_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "steer.h"
+
+#define FRAGMENTS_MAX 4096
+#define DENIED_MAX 128 /* old and new list while one replaces the other */
+
+/* Set by the loader before the programs are loaded */
+const volatile __u32 tun_ifindex = 0;
+const volatile __u32 helper_ifindex = 0;
+
+/* The slice that a fragmented datagram was steered to */
+struct fragment_owner {
+	__u64 time_ns;
+	__u32 slice;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, STEER_ADDRESSES_MAX);
+	__type(key, struct steer_address);
+	__type(value, __u32);
+} addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STEER_BLOCKS);
+	__type(key, __u32);
+	__type(value, struct steer_allowed);
+} allowed SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STEER_BLOCKS);
+	__type(key, __u32);
+	__type(value, struct steer_open);
+} open SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_SLICES_MAX);
+	__type(key, __u32);
+	__type(value, struct steer_slice);
+} slices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STEER_SLICES_MAX);
+	__type(key, __u32);
+	__type(value, struct steer_traffic);
+} traffic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, DENIED_MAX);
+	__type(key, struct steer_prefix);
+	__type(value, __u8);
+} denied SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} heartbeat SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_SLICES_MAX);
+	__type(key, __u32);
+	__type(value, struct steer_buckets);
+} buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct steer_fragment);
+	__type(value, struct fragment_owner);
+} fragments SEC(".maps");
+
+#endif

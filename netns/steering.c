@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steering.c: one namespace's BPF programs and maps
+ *
+ * Each attached namespace has its own copy of the programs, because the
+ * ifindexes of its TUNs are constants in them, and its own maps.
+ *
+ * On the packet TUN, steer_drop comes first and stays for good: from then on
+ * there is no moment at which a packet of the relay could go on into the
+ * host's stack. It is a clsact filter, so it outlives this process, and it goes
+ * with the device. steer_out is put before it: by a tcx link (tcx programs run
+ * before clsact), or by a filter of a lower priority number. The first
+ * attachment decides between tcx and clsact for the whole namespace.
+ *
+ * `allowed`, `open` and `heartbeat` are mapped here: a permission or a hold
+ * changes by one store. An entry of `allowed` is written by this process alone,
+ * so it is read and written without a lock; the store is atomic, and BPF sees
+ * the slice number and the hold together.
+ */
+#include "steering.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "hook.h"
+#include "log.h"
+#include "netlink.h"
+#include "util.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wcast-qual"
+#include "steer.skel.h"
+#pragma GCC diagnostic pop
+
+/* Priorities of our clsact filters: early, but behind what others put first on purpose */
+#define PRIORITY 11
+#define PRIORITY_DROP 12
+
+struct steering {
+	struct steer_bpf *bpf;
+	struct mnl_socket *nl;
+	struct steer_allowed *allowed; /* STEER_BLOCKS */
+	struct steer_open *open;       /* STEER_BLOCKS */
+	uint64_t *heartbeat;
+	enum conf_attach mode; /* AUTO until the first attachment */
+	struct hook drop, out; /* on the packet TUN; ifindex 0 while not attached */
+	unsigned uplinks;
+	struct hook *uplink;
+};
+
+/**
+ * print_libbpf() - what libbpf has to say
+ * @level: of libbpf
+ * @format: as for printf(3)
+ * @args: its arguments
+ *
+ * Return: 0
+ */
+__attribute__((format(printf, 2, 0))) static int print_libbpf(enum libbpf_print_level level, const char *format,
+							      va_list args)
+{
+	char *text;
+
+	if (level == LIBBPF_DEBUG || vasprintf(&text, format, args) < 0)
+		return 0;
+	log_line(level == LIBBPF_WARN ? LOG_WARNING : LOG_DEBUG, "%s", text);
+	free(text);
+	return 0;
+}
+
+/**
+ * map_values() - map all values of a mmapable array into memory
+ * @map: the BPF map
+ * @size: of all its values, bytes
+ *
+ * Return: address, or NULL and errno.
+ */
+static void *map_values(const struct bpf_map *map, size_t size)
+{
+	void *values = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return values == MAP_FAILED ? NULL : values;
+}
+
+/**
+ * load_programs() - load programs and maps, and map the values that are written here
+ * @s: steering
+ * @ns: the namespace
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int load_programs(struct steering *s, const struct netns *ns)
+{
+	libbpf_set_print(print_libbpf);
+	s->bpf = steer_bpf__open();
+	if (!s->bpf)
+		return -1;
+	s->bpf->rodata->tun_ifindex = ns->tun_ifindex;
+	s->bpf->rodata->helper_ifindex = ns->helper_ifindex;
+	if (steer_bpf__load(s->bpf))
+		return -1;
+	s->allowed = map_values(s->bpf->maps.allowed, STEER_BLOCKS * sizeof(*s->allowed));
+	s->open = map_values(s->bpf->maps.open, STEER_BLOCKS * sizeof(*s->open));
+	s->heartbeat = map_values(s->bpf->maps.heartbeat, sizeof(*s->heartbeat));
+	return s->allowed && s->open && s->heartbeat ? 0 : -1;
+}
+
+/**
+ * attach() - put a program on a device, the way that is in use
+ * @ns: the namespace
+ * @hook: result
+ * @ifindex: of the device
+ * @program: to attach
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int attach(struct netns *ns, struct hook *hook, unsigned ifindex, const struct bpf_program *program)
+{
+	struct steering *s = ns->steering;
+
+	if (s->mode != CONF_ATTACH_CLSACT) {
+		if (hook_tcx(ns, hook, ifindex, bpf_program__fd(program)) == 0) {
+			s->mode = CONF_ATTACH_TCX;
+			return 0;
+		}
+		if (s->mode == CONF_ATTACH_TCX || (errno != EINVAL && errno != EOPNOTSUPP))
+			return -1;
+	}
+	if (hook_clsact(s->nl, hook, ifindex, bpf_program__fd(program), PRIORITY, bpf_program__name(program)) < 0)
+		return -1;
+	s->mode = CONF_ATTACH_CLSACT;
+	return 0;
+}
+
+/**
+ * steering_load() - load, and attach to the packet TUN
+ * @ns: the namespace; its devices are there and up
+ *
+ * Return: 0, or -1 and errno.
+ */
+int steering_load(struct netns *ns)
+{
+	struct steering *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -1;
+	ns->steering = s;
+	s->mode = ns->conf.attach;
+	s->drop.link = s->out.link = -1;
+	s->nl = nl_open(ns, NETLINK_ROUTE, 0);
+	if (s->nl && load_programs(s, ns) == 0 &&
+	    hook_clsact(s->nl, &s->drop, ns->tun_ifindex, bpf_program__fd(s->bpf->progs.steer_drop), PRIORITY_DROP,
+			bpf_program__name(s->bpf->progs.steer_drop)) == 0 &&
+	    steering_sweep(ns, ns->tun_ifindex) >= 0 &&
+	    attach(ns, &s->out, ns->tun_ifindex, s->bpf->progs.steer_out) == 0)
+		return 0;
+	steering_unload(ns);
+	return -1;
+}
+
+/**
+ * steering_unload() - detach from all devices, and free
+ * @ns: the namespace. errno stays.
+ *
+ * steer_drop stays on the TUN until the device goes: the relay may hold it longer than we do.
+ */
+void steering_unload(struct netns *ns)
+{
+	struct steering *s = ns->steering;
+	int saved = errno;
+
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->uplinks; i++)
+		hook_detach(s->nl, &s->uplink[i]);
+	if (s->out.ifindex)
+		hook_detach(s->nl, &s->out);
+	if (s->allowed)
+		munmap(s->allowed, STEER_BLOCKS * sizeof(*s->allowed));
+	if (s->open)
+		munmap(s->open, STEER_BLOCKS * sizeof(*s->open));
+	if (s->heartbeat)
+		munmap(s->heartbeat, sizeof(*s->heartbeat));
+	steer_bpf__destroy(s->bpf);
+	nl_close(&s->nl);
+	free(s->uplink);
+	free(s);
+	ns->steering = NULL;
+	errno = saved;
+}
+
+/**
+ * find_uplink() - what is attached to an uplink
+ * @s: steering
+ * @ifindex: of the uplink
+ *
+ * Return: the hook, or NULL.
+ */
+static struct hook *find_uplink(struct steering *s, unsigned ifindex)
+{
+	for (unsigned i = 0; i < s->uplinks; i++)
+		if (s->uplink[i].ifindex == ifindex)
+			return &s->uplink[i];
+	return NULL;
+}
+
+/**
+ * steering_attach() - put steer_in on an uplink
+ * @ns: the namespace
+ * @ifindex: of the uplink
+ *
+ * What a dead monitor left there is removed first: its program would run beside ours, with maps that nobody keeps.
+ *
+ * Return: 0, also if it is there already, or -1 and errno.
+ */
+int steering_attach(struct netns *ns, unsigned ifindex)
+{
+	struct steering *s = ns->steering;
+	struct hook *grown;
+
+	if (find_uplink(s, ifindex))
+		return 0;
+	if (steering_sweep(ns, ifindex) < 0)
+		return -1;
+	grown = reallocarray(s->uplink, s->uplinks + 1, sizeof(*grown));
+	if (!grown)
+		return -1;
+	s->uplink = grown;
+	if (attach(ns, &s->uplink[s->uplinks], ifindex, s->bpf->progs.steer_in) < 0)
+		return -1;
+	s->uplinks++;
+	return 0;
+}
+
+/**
+ * steering_detach() - take steer_in off an uplink
+ * @ns: the namespace
+ * @ifindex: of the uplink, which may be gone
+ */
+void steering_detach(struct netns *ns, unsigned ifindex)
+{
+	struct steering *s = ns->steering;
+	struct hook *hook = find_uplink(s, ifindex);
+
+	if (!hook)
+		return;
+	hook_detach(s->nl, hook);
+	*hook = s->uplink[--s->uplinks];
+}
+
+/**
+ * steering_sweep() - remove what a dead monitor left on a device, a steer_drop excepted
+ * @ns: the namespace
+ * @ifindex: of the device
+ *
+ * Return: how many filters were removed, or -1 and errno; 0 where we are attached ourselves.
+ */
+int steering_sweep(struct netns *ns, unsigned ifindex)
+{
+	struct steering *s = ns->steering;
+	int removed;
+
+	if (find_uplink(s, ifindex) || s->out.ifindex == ifindex)
+		return 0;
+	removed = hook_sweep(s->nl, ifindex, PRIORITY);
+	if (removed > 0)
+		log_info("%s: device %u: removed %d filter(s) that an earlier saferawd left", ns->conf.name, ifindex,
+			 removed);
+	return removed;
+}
+
+/**
+ * steering_mode() - how programs are attached
+ * @ns: the namespace
+ *
+ * Return: "tcx" or "clsact".
+ */
+const char *steering_mode(const struct netns *ns)
+{
+	return ns->steering->mode == CONF_ATTACH_TCX ? "tcx" : "clsact";
+}
+
+/**
+ * steering_beat() - tell the programs that the monitor is alive
+ * @ns: the namespace
+ */
+void steering_beat(struct netns *ns)
+{
+	__atomic_store_n(ns->steering->heartbeat, clock_ns(), __ATOMIC_RELAXED);
+}
+
+/**
+ * steering_address() - an address of the namespace came or went
+ * @ns: the namespace
+ * @index: of the address in ns->address
+ * @present: whether it is there
+ *
+ * Return: 0, or -1 and errno.
+ */
+int steering_address(struct netns *ns, unsigned index, bool present)
+{
+	int map = bpf_map__fd(ns->steering->bpf->maps.addresses);
+	const struct addr *address = &ns->address[index].addr;
+	const uint32_t value = index;
+
+	if (present)
+		return bpf_map_update_elem(map, address, &value, BPF_ANY) ? -1 : 0;
+	return bpf_map_delete_elem(map, address) && errno != ENOENT ? -1 : 0;
+}
+
+/**
+ * steering_allow() - give a range of ports on an address to a slice
+ * @ns: the namespace
+ * @index: of the address
+ * @range: class and ports
+ * @slice: number; 0: nobody, which also ends the holds. Else a hold stays.
+ */
+void steering_allow(struct netns *ns, unsigned index, const struct policy_range *range, unsigned slice)
+{
+	uint16_t *port = ns->steering->allowed[STEER_BLOCK(index, range->class)].port;
+
+	for (unsigned i = range->lo; i <= range->hi; i++) {
+		uint16_t held = slice ? port[i] & STEER_HELD : 0;
+
+		__atomic_store_n(&port[i], (uint16_t)(held | (slice & STEER_SLICE_MASK)), __ATOMIC_RELAXED);
+	}
+}
+
+/**
+ * steering_hold() - the reservation of a port was made or let go of
+ * @ns: the namespace
+ * @index: of the address
+ * @class: of the port
+ * @port: number or ICMP identifier, host byte order
+ * @held: which of the two
+ */
+void steering_hold(struct netns *ns, unsigned index, enum steer_class class, uint16_t port, bool held)
+{
+	uint16_t *entry = &ns->steering->allowed[STEER_BLOCK(index, class)].port[port];
+
+	__atomic_store_n(entry, (uint16_t)((*entry & STEER_SLICE_MASK) | (held ? STEER_HELD : 0)), __ATOMIC_RELAXED);
+}
+
+/**
+ * steering_slice() - set a slice's limits and rights
+ * @ns: the namespace
+ * @number: of the slice
+ * @slice: what applies to it
+ *
+ * Return: 0, or -1 and errno.
+ */
+int steering_slice(struct netns *ns, unsigned number, const struct steer_slice *slice)
+{
+	const uint32_t key = number;
+
+	return bpf_map_update_elem(bpf_map__fd(ns->steering->bpf->maps.slices), &key, slice, BPF_ANY) ? -1 : 0;
+}
+
+/**
+ * is_denied() - is a prefix on a list?
+ * @key: of the map
+ * @deny: the list
+ * @denied: its length
+ *
+ * Return: true if it is.
+ */
+static bool is_denied(const struct steer_prefix *key, const struct prefix *deny, unsigned denied)
+{
+	struct addr addr;
+
+	memcpy(&addr, &key->addr, sizeof(addr));
+	for (unsigned i = 0; i < denied; i++)
+		if (deny[i].len == key->len && prefix_contains(&deny[i], &addr))
+			return true;
+	return false;
+}
+
+/**
+ * steering_deny() - replace the list of denied destinations
+ * @ns: the namespace
+ * @deny: the new list
+ * @denied: its length
+ *
+ * What is on both lists is denied all the time. On an error both apply.
+ *
+ * Return: 0, or -1 and errno.
+ */
+int steering_deny(struct netns *ns, const struct prefix *deny, unsigned denied)
+{
+	int map = bpf_map__fd(ns->steering->bpf->maps.denied), more;
+	struct steer_prefix key, next = {0};
+	const uint8_t value = 1;
+
+	for (unsigned i = 0; i < denied; i++) {
+		key.len = deny[i].len;
+		memcpy(&key.addr, &deny[i].addr, sizeof(key.addr));
+		if (bpf_map_update_elem(map, &key, &value, BPF_ANY))
+			return -1;
+	}
+	for (more = bpf_map_get_next_key(map, NULL, &key); !more; key = next) {
+		more = bpf_map_get_next_key(map, &key, &next);
+		if (!is_denied(&key, deny, denied) && bpf_map_delete_elem(map, &key))
+			return -1;
+	}
+	return 0;
+}
+
+/**
+ * steering_close_all() - shut every port: the relay, which opened them, is gone
+ * @ns: the namespace
+ */
+void steering_close_all(struct netns *ns)
+{
+	memset(ns->steering->open, STEER_CLOSED, STEER_BLOCKS * sizeof(*ns->steering->open));
+}
+
+/**
+ * steering_open_fd() - the map that the relay opens ports in
+ * @ns: the namespace
+ *
+ * Return: fd, which stays steering's.
+ */
+int steering_open_fd(const struct netns *ns)
+{
+	return bpf_map__fd(ns->steering->bpf->maps.open);
+}
+
+/**
+ * steering_traffic_fd() - the map of counters
+ * @ns: the namespace
+ *
+ * Return: fd, which stays steering's.
+ */
+int steering_traffic_fd(const struct netns *ns)
+{
+	return bpf_map__fd(ns->steering->bpf->maps.traffic);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * steering.h: one namespace's BPF programs and maps (include/steer.h says what is in the maps)
+ */
+#ifndef SAFERAW_STEERING_H
+#define SAFERAW_STEERING_H
+
+#include "netns.h"
+#include "steer.h"
+
+/* Load into ns (devices must exist), attach steer_out and the permanent drop to the packet TUN. 0, or -1 and errno. */
+int steering_load(struct netns *ns);
+/* Detach everything from every device that still is there, and free. */
+void steering_unload(struct netns *ns);
+/* Attach steer_in to an uplink; again on the same uplink: no change. 0, or -1 and errno. */
+int steering_attach(struct netns *ns, unsigned ifindex);
+/* Forget an uplink: detach if the device still is there. */
+void steering_detach(struct netns *ns, unsigned ifindex);
+/* Remove what a dead monitor left on a device (clsact filters of ours). Returns how many. */
+int steering_sweep(struct netns *ns, unsigned ifindex);
+/* "tcx" or "clsact": what is in use */
+const char *steering_mode(const struct netns *ns);
+
+void steering_beat(struct netns *ns); /* the monitor is alive: once a second */
+int steering_address(struct netns *ns, unsigned index, bool present);
+void steering_allow(struct netns *ns, unsigned index, const struct policy_range *range, unsigned slice); /* slice 0: nobody */
+void steering_hold(struct netns *ns, unsigned index, enum steer_class class, uint16_t port, bool held);
+int steering_slice(struct netns *ns, unsigned number, const struct steer_slice *slice);
+int steering_deny(struct netns *ns, const struct prefix *deny, unsigned denied); /* replaces the list */
+void steering_close_all(struct netns *ns); /* zero `open`: the relay is gone */
+int steering_open_fd(const struct netns *ns);
+int steering_traffic_fd(const struct netns *ns);
+
+#endif

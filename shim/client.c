@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * client.c: one client's conversation (proto.h)
+ *
+ * A client's requests are handled one at a time, and the next only when every
+ * earlier reply has been read, which the kernel tells: the socket's send
+ * buffer is so small that one unread struct proto_opened makes it unwritable.
+ * So a client has at most one fd in flight, and cannot make the relay keep
+ * anything for it. What the socket is watched for says where it stands:
+ *
+ *	input     the next request may come
+ *	output    a reply, or news, waits until the client has read
+ *	hang-up   the monitor is working on its request
+ *
+ * Requests are in a table with their exact sizes and the state they are
+ * allowed in. Any surprise ends this conversation and nothing else; the flows
+ * that were opened in it live on, each as long as its fd.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "msg.h"
+#include "query.h"
+#include "util.h"
+
+/* A request as received */
+union request {
+	struct proto_header header;
+	struct proto_hello hello;
+	struct proto_open open;
+	struct proto_route route;
+	struct proto_stats stats;
+	struct proto_flows flows;
+	struct proto_port port;
+	uint8_t bytes[PROTO_MESSAGE_MAX];
+};
+
+static struct client_list routing = TAILQ_HEAD_INITIALIZER(routing);
+static struct log_limit surprises, strangers;
+
+/**
+ * stop_routing() - the client's question for a route is answered, or of no interest any more
+ * @client: client, with or without one
+ */
+static void stop_routing(struct client *client)
+{
+	if (client->routed)
+		return;
+	client->routed = true;
+	outbox_cancel(&client->route);
+	TAILQ_REMOVE(&routing, client, routing);
+}
+
+/**
+ * client_close() - end a conversation and free it
+ * @client: client; its open flows live on
+ */
+void client_close(struct client *client)
+{
+	struct slice *slice = client->slice;
+
+	opening_cancel(&client->opening);
+	stop_routing(client);
+	close_fd(&client->reply_fd);
+	loop_close(&client->socket);
+	if (client->refusal) {
+		TAILQ_REMOVE(&slice->lobby, client, link);
+		slice->refused--;
+	} else {
+		TAILQ_REMOVE(&slice->clients, client, link);
+		slice->served--;
+	}
+	free(client);
+	world_fd_closed(slice->netns->world);
+}
+
+/**
+ * begin_reply() - a reply of zeros with its header
+ * @client: client
+ * @type: enum proto_type
+ * @id: of the request
+ * @size: of the reply
+ */
+static void begin_reply(struct client *client, uint16_t type, uint32_t id, size_t size)
+{
+	memset(&client->reply, 0, size);
+	client->reply.header = (struct proto_header){.type = type, .size = (uint16_t)size, .id = id};
+	client->reply_size = size;
+}
+
+/**
+ * client_watch() - watch the socket for what comes next
+ * @client: client
+ *
+ * Return: false when epoll refuses.
+ */
+bool client_watch(struct client *client)
+{
+	uint32_t events = EPOLLIN;
+
+	if (client->reply_size || client->unread || client->missed)
+		events = EPOLLOUT;
+	else if (client->state == CLIENT_BUSY)
+		events = EPOLLRDHUP;
+	return loop_watch(&client->socket, events) == 0;
+}
+
+/**
+ * send_reply() - send the reply that waits
+ * @client: client
+ *
+ * Return: false when the conversation is over: the client is gone, or was refused and knows it.
+ */
+static bool send_reply(struct client *client)
+{
+	bool fd = client->reply_fd >= 0;
+
+	if (!client->reply_size)
+		return true;
+	if (msg_send(client->socket.fd, &client->reply, client->reply_size, &client->reply_fd, fd, MSG_DONTWAIT) <
+	    0) {
+		if (!fd || errno != ETOOMANYREFS)
+			return errno == EAGAIN;
+		close_fd(&client->reply_fd); /* which ends the flow */
+		client->reply.opened.error = ENFILE;
+		return send_reply(client);
+	}
+	client->reply_size = 0;
+	client->unread = true;
+	close_fd(&client->reply_fd);
+	world_fd_closed(client->slice->netns->world);
+	return !client->refusal;
+}
+
+/**
+ * send_news() - send an event, if the client has room for it
+ * @client: client
+ * @news: event
+ */
+static void send_news(struct client *client, const struct client_news *news)
+{
+	struct proto_event event = {
+		.header = {.type = PROTO_EVENT, .size = sizeof(event)}, .event = news->event, .flow = news->flow};
+
+	if (news->addr)
+		event.addr = *news->addr;
+	if (client->missed || msg_send(client->socket.fd, &event, sizeof(event), NULL, 0, MSG_DONTWAIT) < 0)
+		client->missed = true;
+}
+
+/**
+ * handle_hello() - HELLO
+ * @client: client
+ * @request: its request
+ */
+static void handle_hello(struct client *client, const union request *request)
+{
+	struct proto_hello_reply *reply = &client->reply.hello;
+
+	begin_reply(client, PROTO_HELLO, request->header.id, sizeof(*reply));
+	reply->version = PROTO_VERSION;
+	if (request->hello.version != PROTO_VERSION)
+		reply->error = EPROTO;
+	if (client->refusal) {
+		reply->error = client->refusal;
+		log_limited(&strangers, LOG_NOTICE, "slice %s: uid %u: refused: %s", client->slice->conf.record.name,
+			    client->opener.uid, client->refusal == EUSERS ? "too many clients" : "not on the list");
+	}
+	if (reply->error)
+		return;
+	snprintf(reply->slice, sizeof(reply->slice), "%s", client->slice->conf.record.name);
+	client->state = CLIENT_READY;
+}
+
+/**
+ * handle_info() - INFO
+ * @client: client
+ * @request: its request
+ */
+static void handle_info(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_INFO, request->header.id, sizeof(client->reply.info));
+	query_info(client->slice, &client->reply.info);
+}
+
+/**
+ * handle_stats() - STATS
+ * @client: client
+ * @request: its request
+ */
+static void handle_stats(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_STATS, request->header.id, sizeof(client->reply.stats));
+	query_stats(client->slice, request->stats.flow, &client->reply.stats);
+}
+
+/**
+ * handle_flows() - FLOWS
+ * @client: client
+ * @request: its request
+ */
+static void handle_flows(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_FLOWS, request->header.id, sizeof(client->reply.flows));
+	query_flows(client->slice, request->flows.after, &client->reply.flows);
+}
+
+/**
+ * handle_port() - PORT
+ * @client: client
+ * @request: its request
+ */
+static void handle_port(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_PORT, request->header.id, sizeof(client->reply.port));
+	query_port(client->slice, &request->port, &client->reply.port);
+}
+
+/**
+ * fill_opened() - reply to OPEN
+ * @client: client
+ * @error: errno, or 0 for granted
+ */
+static void fill_opened(struct client *client, int error)
+{
+	struct opening *opening = &client->opening;
+	struct proto_opened *reply = &client->reply.opened;
+
+	begin_reply(client, PROTO_OPEN, client->request, sizeof(*reply));
+	client->state = CLIENT_READY;
+	reply->error = error;
+	if (error) {
+		client->slice->refusals++;
+		snprintf(reply->text, sizeof(reply->text), "%s", opening->text);
+		return;
+	}
+	client->slice->grants++;
+	client->reply_fd = opening->client_fd;
+	reply->port = opening->flow->policy.lo;
+	reply->count = (uint16_t)(opening->flow->policy.hi - opening->flow->policy.lo + 1);
+	reply->flow = opening->flow->number;
+	reply->local = opening->flow->policy.local;
+	opening->flow = NULL; /* from here on it lives as long as its fd */
+}
+
+/**
+ * go_on() - send what waits and watch for what comes next, or close
+ * @client: client; freed when the conversation is over
+ */
+static void go_on(struct client *client)
+{
+	if (!send_reply(client) || !client_watch(client))
+		client_close(client);
+}
+
+/**
+ * opened() - the answer to OPEN is known at once
+ * @opening: of the client, which handle_open() was called for
+ * @error: errno, or 0 for granted
+ */
+static void opened(struct opening *opening, int error)
+{
+	fill_opened(container_of(opening, struct client, opening), error);
+}
+
+/**
+ * answered() - the answer to OPEN is known, because the monitor's has come
+ * @opening: of the client
+ * @error: errno, or 0 for granted
+ */
+static void answered(struct opening *opening, int error)
+{
+	struct client *client = container_of(opening, struct client, opening);
+
+	fill_opened(client, error);
+	go_on(client);
+}
+
+/**
+ * handle_open() - OPEN
+ * @client: client
+ * @request: its request
+ */
+static void handle_open(struct client *client, const union request *request)
+{
+	client->state = CLIENT_BUSY;
+	client->request = request->header.id;
+	client->opening.done = opened;
+	opening_begin(&client->opening, client->slice, &client->opener, &request->open);
+	client->opening.done = answered;
+}
+
+/**
+ * fill_route() - reply to ROUTE
+ * @client: client
+ * @route: what is known
+ */
+static void fill_route(struct client *client, const struct route *route)
+{
+	struct proto_route_reply *reply = &client->reply.route;
+
+	begin_reply(client, PROTO_ROUTE, client->request, sizeof(*reply));
+	client->state = CLIENT_READY;
+	reply->error = route->mtu ? 0 : ENETUNREACH;
+	reply->mtu = route->mtu;
+	reply->source = route->source;
+}
+
+/**
+ * handle_route() - ROUTE
+ * @client: client
+ * @request: its request
+ */
+static void handle_route(struct client *client, const union request *request)
+{
+	struct netns *netns = client->slice->netns;
+	const struct route *route = routes_find(&netns->routes, &request->route.destination);
+
+	client->request = request->header.id;
+	if (route) {
+		fill_route(client, route);
+		return;
+	}
+	client->state = CLIENT_BUSY;
+	client->destination = request->route.destination;
+	client->route.message.route = (struct priv_route){.header = {PRIV_ROUTE, sizeof(struct priv_route)},
+							  .netns = netns->record.netns,
+							  .destination = client->destination};
+	client->routed = false;
+	TAILQ_INSERT_TAIL(&routing, client, routing);
+	outbox_send(&client->route);
+}
+
+/* Every request there is */
+static const struct {
+	size_t size;
+	enum client_state state; /* the one in which it is allowed */
+	void (*handle)(struct client *client, const union request *request);
+} requests[PROTO_TYPES] = {
+	[PROTO_HELLO] = {sizeof(struct proto_hello), CLIENT_NEW, handle_hello},
+	[PROTO_INFO] = {sizeof(struct proto_request), CLIENT_READY, handle_info},
+	[PROTO_OPEN] = {sizeof(struct proto_open), CLIENT_READY, handle_open},
+	[PROTO_ROUTE] = {sizeof(struct proto_route), CLIENT_READY, handle_route},
+	[PROTO_STATS] = {sizeof(struct proto_stats), CLIENT_READY, handle_stats},
+	[PROTO_FLOWS] = {sizeof(struct proto_flows), CLIENT_READY, handle_flows},
+	[PROTO_PORT] = {sizeof(struct proto_port), CLIENT_READY, handle_port},
+};
+
+/**
+ * surprise() - what is wrong with a message, before its contents are looked at
+ * @client: client
+ * @request: message
+ * @msg: how it came
+ *
+ * Return: NULL when it is right, else a few words.
+ */
+static const char *surprise(const struct client *client, const union request *request, const struct msg *msg)
+{
+	unsigned type = msg->size < sizeof(request->header) ? 0 : request->header.type;
+
+	if (!type || type >= PROTO_TYPES || !requests[type].handle)
+		return "unknown message";
+	if (requests[type].state != client->state)
+		return "message out of order";
+	if (msg->size != requests[type].size || request->header.size != msg->size)
+		return "message of a wrong length";
+	return msg->fds ? "message with file descriptors" : NULL;
+}
+
+/**
+ * take_request() - read and handle one request
+ * @client: client; state is new or ready
+ *
+ * Return: false when the conversation is over.
+ */
+static bool take_request(struct client *client)
+{
+	const char *what = "unreadable message";
+	union request request;
+	struct msg msg;
+	ssize_t n = msg_recv(client->socket.fd, &request, sizeof(request), &msg, MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN)
+		return true;
+	if (n == 0 || (n < 0 && errno != EBADMSG))
+		return false;
+	if (n > 0)
+		what = surprise(client, &request, &msg);
+	if (!what) {
+		requests[request.header.type].handle(client, &request);
+		return true;
+	}
+	msg_close_fds(&msg);
+	log_limited(&surprises, LOG_NOTICE, "slice %s: uid %u: disconnected: %s", client->slice->conf.record.name,
+		    client->opener.uid, what);
+	return false;
+}
+
+/**
+ * client_ready() - something happened on a client's socket
+ * @socket: the client's
+ * @events: EPOLL bits
+ */
+void client_ready(struct watch *socket, uint32_t events)
+{
+	struct client *client = container_of(socket, struct client, socket);
+
+	if (events & (EPOLLHUP | EPOLLERR) || (events & EPOLLRDHUP && client->state == CLIENT_BUSY)) {
+		client_close(client);
+		return;
+	}
+	if (events & EPOLLOUT) {
+		client->unread = false;
+		if (!client->reply_size && client->missed) {
+			client->missed = false;
+			send_news(client, &(struct client_news){.event = PROTO_EVENT_MISSED});
+		}
+	}
+	if (events & EPOLLIN && client->state != CLIENT_BUSY && !take_request(client)) {
+		client_close(client);
+		return;
+	}
+	go_on(client);
+}
+
+/**
+ * client_tell() - tell all clients of a slice some news
+ * @slice: slice
+ * @news: event
+ */
+void client_tell(struct slice *slice, const struct client_news *news)
+{
+	struct client *client, *next;
+
+	for (client = TAILQ_FIRST(&slice->clients); client; client = next) {
+		next = TAILQ_NEXT(client, link);
+		if (client->state == CLIENT_NEW)
+			continue;
+		send_news(client, news);
+		if (!client_watch(client))
+			client_close(client);
+	}
+}
+
+/**
+ * client_routed() - a route is known now: tell who asked for it
+ * @netns: where
+ * @destination: whereto; it is in the netns's cache
+ */
+void client_routed(struct netns *netns, const struct addr *destination)
+{
+	const struct route *route = routes_find(&netns->routes, destination);
+	struct client *client, *next;
+
+	for (client = TAILQ_FIRST(&routing); client; client = next) {
+		next = TAILQ_NEXT(client, routing);
+		if (client->slice->netns != netns || !addr_eq(&client->destination, destination))
+			continue;
+		stop_routing(client);
+		fill_route(client, route);
+		go_on(client);
+	}
+}

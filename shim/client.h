@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * client.h: one client's conversation (proto.h)
+ */
+#ifndef SAFERAW_CLIENT_H
+#define SAFERAW_CLIENT_H
+
+#include "opening.h"
+#include "outbox.h"
+#include "proto.h"
+#include "world.h"
+
+enum client_state {
+	CLIENT_NEW,   /* has not said hello */
+	CLIENT_READY, /* may send requests */
+	CLIENT_BUSY,  /* the monitor is working on its request */
+};
+
+struct client {
+	struct watch socket;
+	TAILQ_ENTRY(client) link; /* of the slice's clients, or of its lobby */
+	struct slice *slice;
+	struct opener opener;
+	int refusal;   /* errno for the reply to its hello; not 0: it is in the lobby */
+	uint8_t state; /* enum client_state */
+	bool unread;   /* a reply was sent, and the socket not found writable since */
+	bool missed;   /* news was lost */
+	struct opening opening;
+	TAILQ_ENTRY(client) routing; /* of those that have asked the monitor for a route */
+	struct outgoing route;       /* the question */
+	struct addr destination;     /* what it is about */
+	bool routed;                 /* no such question goes on */
+	uint32_t request;            /* id of the request that the monitor is working on */
+	size_t reply_size;           /* of a reply that waits to be sent; 0: none */
+	int reply_fd;                /* goes along with it */
+	union {
+		struct proto_header header;
+		struct proto_hello_reply hello;
+		struct proto_info_reply info;
+		struct proto_opened opened;
+		struct proto_route_reply route;
+		struct proto_stats_reply stats;
+		struct proto_flows_reply flows;
+		struct proto_port_reply port;
+	} reply;
+};
+
+/* What clients are told of their own accord; flow and address are 0 and NULL where they mean nothing */
+struct client_news {
+	uint32_t event; /* PROTO_EVENT_ */
+	uint64_t flow;
+	const struct addr *addr;
+};
+
+void client_ready(struct watch *socket, uint32_t events);
+bool client_watch(struct client *client);
+void client_close(struct client *client);
+void client_tell(struct slice *slice, const struct client_news *news);
+void client_routed(struct netns *netns, const struct addr *destination);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cmd.h: what the parts of the command saferaw share
+ */
+#ifndef SAFERAW_CMD_H
+#define SAFERAW_CMD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libsaferaw_int.h"
+#include "pkt.h"
+
+/* Exit statuses */
+#define CMD_OK 0
+#define CMD_REFUSED 1 /* explain: would not pass */
+#define CMD_FAILED 2  /* wrong usage, or a slice that cannot be reached */
+
+/* One subcommand at work on one slice */
+struct cmd {
+	struct saferaw *saferaw;
+	bool json;            /* print nothing: the caller prints `out` */
+	bool all;             /* --all */
+	const char *argument; /* of explain, else NULL */
+	json_t *out;          /* this slice's object */
+};
+
+/* A socket of the host's own stack, of the network namespace that the command runs in */
+struct cmd_socket {
+	uint8_t class; /* enum steer_class */
+	uint8_t state; /* as in /proc/net/tcp */
+	uint16_t port; /* or ICMP identifier */
+	uint32_t uid;
+	struct addr local;
+};
+
+struct cmd_sockets {
+	struct cmd_socket *row;
+	size_t used, room;
+};
+
+/* The longest text of an address with ports, as cmd_endpoint() makes it */
+#define CMD_ENDPOINT_MAX (ADDR_TEXT_MAX + 16)
+
+/* saferaw.c */
+void cmd_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* cmd_show.c: words that several subcommands use */
+const char *cmd_protocol(unsigned class, unsigned family);
+const char *cmd_endpoint(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct addr *addr, uint32_t lo,
+			 uint32_t count);
+json_t *cmd_json_addr(const struct addr *addr);
+int cmd_sockets_read(struct cmd_sockets *sockets, const struct policy_slice *slice);
+const struct cmd_socket *cmd_sockets_find(const struct cmd_sockets *sockets, unsigned class, uint16_t port,
+					  const struct addr *local);
+const char *cmd_socket_state(const struct cmd_socket *socket);
+json_t *cmd_json_socket(const struct cmd_socket *socket);
+int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local,
+	     struct proto_port_reply *reply);
+const char *cmd_port_state(unsigned state);
+
+/* The subcommands: exit status */
+int cmd_flows(struct cmd *cmd);
+int cmd_ports(struct cmd *cmd);
+int cmd_stats(struct cmd *cmd);
+int cmd_explain(struct cmd *cmd);
+int cmd_explain_packet(struct cmd *cmd);
+
+/* cmd_capture.c: a packet from the command line. A static buffer holds it: the command looks at one. */
+const uint8_t *cmd_packet(const char *argument, size_t *length);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cmd_explain.c: saferaw explain PORT: whether a port could be opened, and what is in the way
+ *
+ * Says what the broker would say to saferaw_open(), one finding a line, and the
+ * first that is against it is the result. What only the attempt can show (the
+ * slice's limits, a reservation that the host refuses) is not looked at.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+
+/* What is asked about */
+struct wanted {
+	unsigned class;
+	uint16_t port;
+	struct addr local;
+};
+
+/**
+ * read_class() - the protocol before the slash
+ * @text: argument
+ * @class: set
+ *
+ * Return: what is behind the slash; or NULL when this is no PORT
+ */
+static const char *read_class(const char *text, unsigned *class)
+{
+	size_t length = strcspn(text, "/");
+
+	if (!text[length])
+		return NULL;
+	for (*class = 0; *class < STEER_CLASSES; ++*class) {
+		const char *name = policy_class_name((enum steer_class) * class);
+
+		if (strlen(name) == length && !strncmp(text, name, length))
+			return text + length + 1;
+	}
+	*class = CLASS_ICMP;
+	return length == 6 && !strncmp(text, "icmpv6", length) ? text + length + 1 : NULL;
+}
+
+/**
+ * read_endpoint() - address and port behind the slash
+ * @text: PORT, ADDRESS:PORT or [ADDRESS]:PORT
+ * @wanted: gets both
+ *
+ * Return: whether it is one
+ */
+static bool read_endpoint(const char *text, struct wanted *wanted)
+{
+	const char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+	char address[ADDR_TEXT_MAX];
+	size_t length = colon ? (size_t)(colon - text) : 0;
+	uint64_t value;
+
+	if (!parse_u64(port, UINT16_MAX, &value) || !value)
+		return false;
+	wanted->port = (uint16_t)value;
+	if (!colon)
+		return true;
+	if (text[0] == '[' && text[length - 1] == ']') {
+		text++;
+		length -= 2;
+	}
+	if (length >= sizeof(address))
+		return false;
+	memcpy(address, text, length);
+	address[length] = '\0';
+	return addr_parse(address, &wanted->local);
+}
+
+/**
+ * finding() - print one finding
+ * @cmd: manner
+ * @about: what it is about
+ * @text: what was found
+ */
+static void finding(const struct cmd *cmd, const char *about, const char *text)
+{
+	if (!cmd->json)
+		printf("%-8s %s\n", about, text);
+}
+
+/**
+ * judge_state() - whether what the broker says of a port is in the way
+ * @reply: what it says
+ * @text: set to that in words
+ * @room: bytes there
+ *
+ * Return: 0, or the errno that saferaw_open() would fail with
+ */
+static int judge_state(const struct proto_port_reply *reply, char *text, size_t room)
+{
+	switch (reply->state) {
+	case PROTO_PORT_FREE:
+		snprintf(text, room, "free");
+		return 0;
+	case PROTO_PORT_QUIET:
+		snprintf(text, room, "quiet: closed a moment ago, and kept for the user who had it");
+		return 0;
+	case PROTO_PORT_OPEN:
+		snprintf(text, room, "open: uid %u has it, flows: %u%s", reply->uid, reply->flows,
+			 reply->uid == geteuid() ? "; that is you, and other remotes can be opened" : "");
+		return reply->uid == geteuid() ? 0 : EADDRINUSE;
+	default:
+		snprintf(text, room, "not the slice's");
+		return EACCES;
+	}
+}
+
+/**
+ * judge_socket() - whether a socket of the host is in the way
+ * @reply: what the broker says of the port
+ * @socket: socket on it, or NULL
+ * @text: set to that in words
+ * @room: bytes there
+ *
+ * Return: 0 or EADDRINUSE
+ */
+static int judge_socket(const struct proto_port_reply *reply, const struct cmd_socket *socket, char *text,
+			size_t room)
+{
+	char local[CMD_ENDPOINT_MAX];
+
+	if (!socket) {
+		snprintf(text, room, "no socket of the host has it (in this network namespace)");
+		return 0;
+	}
+	cmd_endpoint(local, addr_family(&socket->local) == AF_INET ? AF_INET : AF_INET6, &socket->local, socket->port,
+		     1);
+	if (reply->state != PROTO_PORT_FREE) {
+		snprintf(text, room, "%s: the one that the broker holds the port with", local);
+		return 0;
+	}
+	snprintf(text, room, "%s, %s, uid %u, is in the way%s", local, cmd_socket_state(socket), socket->uid,
+		 socket->uid ? "" : ", unless it is the broker's, on a port closed a moment ago");
+	return EADDRINUSE;
+}
+
+/**
+ * conclude() - say the result
+ * @cmd: manner; its object gets the result
+ * @error: 0, or what saferaw_open() would fail with
+ *
+ * Return: exit status
+ */
+static int conclude(struct cmd *cmd, int error)
+{
+	char text[80];
+
+	snprintf(text, sizeof(text), error ? "refused: %s" : "passes: it can be opened", strerror(error));
+	finding(cmd, "result", text);
+	json_object_set_new(cmd->out, "passes", json_boolean(!error));
+	json_object_set_new(cmd->out, "error", error ? json_string(strerrorname_np(error)) : json_null());
+	return error ? CMD_REFUSED : CMD_OK;
+}
+
+/**
+ * explain_port() - look at one port
+ * @cmd: slice and manner
+ * @wanted: port
+ *
+ * Return: exit status
+ */
+static int explain_port(struct cmd *cmd, const struct wanted *wanted)
+{
+	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	bool has_address = addr_is_any(&wanted->local) || policy_slice_has_address(slice, &wanted->local);
+	struct proto_port_reply reply;
+	const struct cmd_socket *socket;
+	struct cmd_sockets sockets;
+	char text[256];
+	int state, in_way;
+
+	if (cmd_port(cmd, wanted->class, wanted->port, &wanted->local, &reply) < 0)
+		return CMD_FAILED;
+	if (cmd_sockets_read(&sockets, slice) < 0) {
+		cmd_error("cannot read the host's sockets: %s", strerror(errno));
+		free(sockets.row);
+		return CMD_FAILED;
+	}
+	finding(cmd, "address", has_address ? "the slice's" : "not the slice's, or not there at the moment");
+	state = judge_state(&reply, text, sizeof(text));
+	finding(cmd, "port", text);
+	socket = cmd_sockets_find(&sockets, wanted->class, wanted->port, &wanted->local);
+	in_way = judge_socket(&reply, socket, text, sizeof(text));
+	if (reply.state != PROTO_PORT_FOREIGN)
+		finding(cmd, "socket", text);
+	json_object_set_new(
+		cmd->out, "port",
+		json_pack("{s:s, s:i, s:o, s:b, s:s, s:o, s:I, s:o}", "protocol",
+			  policy_class_name((enum steer_class)wanted->class), "port", wanted->port, "address",
+			  cmd_json_addr(&wanted->local), "address_is_slices", has_address, "state",
+			  cmd_port_state(reply.state), "uid",
+			  reply.state == PROTO_PORT_OPEN ? json_integer((json_int_t)reply.uid) : json_null(), "flows",
+			  (json_int_t)reply.flows, "kernel_socket", cmd_json_socket(socket)));
+	free(sockets.row);
+	if (!has_address)
+		return conclude(cmd, EADDRNOTAVAIL);
+	return conclude(cmd, state ? state : in_way);
+}
+
+/**
+ * cmd_explain() - explain a port or a packet
+ * @cmd: slice, manner, and the argument
+ *
+ * Return: exit status
+ */
+int cmd_explain(struct cmd *cmd)
+{
+	struct wanted wanted = {.class = 0};
+	const char *endpoint = cmd->argument[0] == '@' ? NULL : read_class(cmd->argument, &wanted.class);
+
+	if (!endpoint)
+		return cmd_explain_packet(cmd);
+	if (!read_endpoint(endpoint, &wanted)) {
+		cmd_error("'%s' is not a port: PROTOCOL/PORT, PROTOCOL/ADDRESS:PORT or PROTOCOL/[ADDRESS]:PORT",
+			  cmd->argument);
+		return CMD_FAILED;
+	}
+	return explain_port(cmd, &wanted);
+}

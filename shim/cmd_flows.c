@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cmd_flows.c: saferaw flows: the flows of a slice
+ *
+ * The broker gives them some at a time, in the order of their numbers; what is
+ * opened or closed meanwhile may or may not be among them.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cmd.h"
+
+/**
+ * print_row() - one flow for people
+ * @row: flow
+ */
+static void print_row(const struct proto_flow_row *row)
+{
+	char local[CMD_ENDPOINT_MAX], remote[CMD_ENDPOINT_MAX] = "-";
+
+	cmd_endpoint(local, row->family, &row->local, row->port, row->count);
+	if (!addr_is_any(&row->remote))
+		cmd_endpoint(remote, row->family, &row->remote, row->remote_port, 1);
+	printf("%6" PRIu64 " %-6s %-24s %-24s %6u %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64 " %8" PRIu64
+	       " %s%s%s\n",
+	       row->flow, cmd_protocol(row->class, row->family), local, remote, row->uid, row->rx_packets,
+	       row->rx_bytes, row->tx_packets, row->tx_bytes, row->refused, row->flags & PROTO_FLAG_META ? "M" : "-",
+	       row->flags & PROTO_FLAG_ERRORS ? "E" : "-", row->dormant ? "D" : "-");
+}
+
+/**
+ * json_row() - one flow for programs
+ * @row: flow
+ */
+static json_t *json_row(const struct proto_flow_row *row)
+{
+	static const char *const families[] = {[AF_UNSPEC] = "both", [AF_INET] = "ipv4", [AF_INET6] = "ipv6"};
+	json_t *remote = json_null(), *flags = json_array();
+
+	if (!addr_is_any(&row->remote))
+		remote = json_pack("{s:o, s:i}", "address", cmd_json_addr(&row->remote), "port", row->remote_port);
+	if (row->flags & PROTO_FLAG_META)
+		json_array_append_new(flags, json_string("meta"));
+	if (row->flags & PROTO_FLAG_ERRORS)
+		json_array_append_new(flags, json_string("errors"));
+	return json_pack("{s:I, s:s, s:s, s:{s:o, s:i, s:i}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "flow",
+			 (json_int_t)row->flow, "protocol", cmd_protocol(row->class, row->family), "family",
+			 row->family < ARRAY_SIZE(families) && families[row->family] ? families[row->family]
+										     : "unknown",
+			 "local", "address", cmd_json_addr(&row->local), "port", row->port, "count", row->count,
+			 "remote", remote, "uid", (json_int_t)row->uid, "rx_packets", (json_int_t)row->rx_packets,
+			 "rx_bytes", (json_int_t)row->rx_bytes, "tx_packets", (json_int_t)row->tx_packets, "tx_bytes",
+			 (json_int_t)row->tx_bytes, "refused", (json_int_t)row->refused, "flags", flags, "dormant",
+			 row->dormant);
+}
+
+/**
+ * cmd_flows() - list the flows of a slice
+ * @cmd: slice and manner
+ *
+ * Return: exit status
+ */
+int cmd_flows(struct cmd *cmd)
+{
+	struct proto_flows request = {.header = {.type = PROTO_FLOWS, .size = sizeof(request)}};
+	struct proto_flows_reply reply;
+	json_t *flows = json_array();
+	uint32_t i;
+
+	json_object_set_new(cmd->out, "flows", flows);
+	if (!cmd->json)
+		printf("%6s %-6s %-24s %-24s %6s %10s %12s %10s %12s %8s %s\n", "FLOW", "PROTO", "LOCAL", "REMOTE",
+		       "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED", "FLAGS");
+	do {
+		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
+			cmd_error("%s", saferaw_error(cmd->saferaw));
+			return CMD_FAILED;
+		}
+		for (i = 0; i < reply.rows && i < PROTO_FLOWS_MAX; i++) {
+			if (cmd->json)
+				json_array_append_new(flows, json_row(&reply.row[i]));
+			else
+				print_row(&reply.row[i]);
+			request.after = reply.row[i].flow;
+		}
+	} while (reply.rows);
+	return CMD_OK;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * loop.c: the relay's one event loop (epoll)
+ *
+ * Level-triggered, so that a handler may stop at its budget and will be called
+ * again. The fd's owner embeds a struct watch and is found from it. A handler
+ * may close any watch, also one whose event is later in the batch that is
+ * being served: loop_close() takes such events back, so whatever is closed may
+ * be freed at once.
+ *
+ * A watch without interest leaves the epoll set: epoll tells hang-ups of
+ * whatever is in it, asked or not, and would do so in every turn.
+ */
+#include "loop.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "util.h"
+
+#define BATCH 256 /* events of one turn */
+
+static struct {
+	int fd;
+	int count, at; /* of the batch: how many, and which one is being served */
+	struct epoll_event event[BATCH];
+} loop = {.fd = -1};
+
+/**
+ * loop_init() - make the epoll instance
+ *
+ * Return: 0, or -1 and errno.
+ */
+int loop_init(void)
+{
+	loop.fd = epoll_create1(EPOLL_CLOEXEC);
+	return loop.fd < 0 ? -1 : 0;
+}
+
+/**
+ * loop_watch() - change what is watched for
+ * @watch: fd and ready are set
+ * @events: EPOLL bits, 0 for none
+ *
+ * Return: 0, or -1 and errno (ENOMEM, ENOSPC), only when the fd was not watched before.
+ */
+int loop_watch(struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = watch};
+	int op = EPOLL_CTL_MOD;
+
+	if (events == watch->events)
+		return 0;
+	if (!watch->events)
+		op = EPOLL_CTL_ADD;
+	else if (!events)
+		op = EPOLL_CTL_DEL;
+	if (epoll_ctl(loop.fd, op, watch->fd, &event) < 0)
+		return -1;
+	watch->events = events;
+	return 0;
+}
+
+/**
+ * loop_close() - close a watched fd and forget the events that it had
+ * @watch: its fd is -1 afterwards; it may be freed
+ */
+void loop_close(struct watch *watch)
+{
+	int i;
+
+	loop_watch(watch, 0);
+	for (i = loop.at + 1; i < loop.count; i++)
+		if (loop.event[i].data.ptr == watch)
+			loop.event[i].data.ptr = NULL;
+	close_fd(&watch->fd);
+}
+
+/**
+ * loop_turn() - wait for events and serve them
+ *
+ * Return: 0, or -1 and errno when epoll fails.
+ */
+int loop_turn(void)
+{
+	int n = epoll_wait(loop.fd, loop.event, BATCH, -1);
+
+	if (n < 0)
+		return errno == EINTR ? 0 : -1;
+	loop.count = n;
+	for (loop.at = 0; loop.at < loop.count; loop.at++) {
+		struct watch *watch = loop.event[loop.at].data.ptr;
+
+		if (watch && watch->events)
+			watch->ready(watch, loop.event[loop.at].events);
+	}
+	loop.count = 0;
+	return 0;
+}

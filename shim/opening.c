@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * opening.c: one request for a flow, from the first check to the grant
+ *
+ * What the client asks for is checked in one order: form, identity,
+ * permission, capacity, conflict; message length and fds were checked before
+ * it came here. The first check that fails ends the request, and nothing has
+ * been taken by then that is not given back.
+ *
+ * The ports are then reserved, which may need the monitor's answer; the
+ * request waits for it without anybody else waiting.
+ *
+ * Port 0 asks for a free one (RFC 6056): a random candidate of the slice's
+ * ranges, then the next ones in turn. What the relay knows as taken is passed
+ * over; what the monitor refuses (a socket of the host's) is passed over so
+ * many times, then the request fails.
+ */
+#include "opening.h"
+
+#include <errno.h>
+
+#include "log.h"
+#include "send.h"
+#include "util.h"
+
+#define TRIES_MAX 64
+
+/* What a monitor's refusal is called */
+static const struct {
+	int error;
+	const char *text;
+} monitor_texts[] = {
+	{EADDRINUSE, "the host has a socket on the port, or it is in quarantine"},
+	{EACCES, "the port is not the slice's"},
+	{EADDRNOTAVAIL, "the address is not on the host"},
+	{EMFILE, "the host has no room for more reservations"},
+	{ENFILE, "the host has no room for more reservations"},
+};
+
+/**
+ * finish() - tell the owner how it went
+ * @opening: request
+ * @error: errno, or 0 for granted
+ * @text: what was wrong
+ */
+static void finish(struct opening *opening, int error, const char *text)
+{
+	struct flow *flow = opening->flow;
+
+	opening->text = text;
+	if (error) {
+		opening->flow = NULL;
+		if (flow)
+			flow_close(flow);
+	}
+	opening->done(opening, error);
+}
+
+/**
+ * refuse() - end a request for a reason of the relay's own
+ * @opening: request
+ * @slice: slice
+ * @uid: who asked
+ * @error: errno
+ * @text: what was wrong
+ */
+static void refuse(struct opening *opening, const struct slice *slice, uint32_t uid, int error, const char *text)
+{
+	static struct log_limit limit;
+
+	log_limited(&limit, LOG_NOTICE, "slice %s: uid %u: flow refused: %s", slice->conf.record.name, uid, text);
+	finish(opening, error, text);
+}
+
+/**
+ * local_ok() - whether local address and family are well-formed and agree
+ * @ask: request
+ */
+static bool local_ok(const struct proto_open *ask)
+{
+	if (ask->family != AF_UNSPEC && ask->family != AF_INET && ask->family != AF_INET6)
+		return false;
+	if (addr_family(&ask->local) == AF_UNSPEC)
+		return true;
+	return addr_family(&ask->local) == ask->family;
+}
+
+/**
+ * remote_ok() - whether the remote is well-formed and of the right family
+ * @ask: request
+ */
+static bool remote_ok(const struct proto_open *ask)
+{
+	if (addr_is_any(&ask->remote))
+		return !ask->remote_port && addr_family(&ask->remote) == AF_UNSPEC;
+	if (ask->class == CLASS_ICMP && ask->remote_port)
+		return false;
+	return ask->family == AF_UNSPEC || addr_family(&ask->remote) == ask->family;
+}
+
+/**
+ * check_form() - whether a request makes sense, whoever asks
+ * @ask: request
+ * @text: set to what is wrong
+ *
+ * Return: 0, EINVAL or EOPNOTSUPP.
+ */
+static int check_form(const struct proto_open *ask, const char **text)
+{
+	int error = EINVAL;
+
+	if (ask->kind != PROTO_KIND_CONSUMER || ask->flags & ~PROTO_FLAGS) {
+		*text = "the kind of flow or a flag is not known here";
+		error = EOPNOTSUPP;
+	} else if (ask->class >= STEER_CLASSES) {
+		*text = "the protocol class is none";
+	} else if (ask->pad[0] || ask->pad[1] || ask->pad[2]) {
+		*text = "a reserved field is not zero";
+	} else if (!ask->count || ask->count > STEER_PORTS - ask->port) {
+		*text = "the number of ports is zero or too large";
+	} else if (!local_ok(ask)) {
+		*text = "the local address does not fit the family";
+	} else if (!remote_ok(ask)) {
+		*text = "the remote is incomplete or does not fit the family";
+	} else {
+		error = 0;
+	}
+	return error;
+}
+
+/**
+ * candidates() - how many ports a free run may start at
+ * @policy: of the slice
+ * @class: enum steer_class
+ * @count: ports of the run
+ */
+static uint32_t candidates(const struct policy_slice *policy, unsigned class, unsigned count)
+{
+	uint32_t total = 0;
+	unsigned i;
+
+	for (i = 0; i < policy->ranges; i++) {
+		unsigned ports = (unsigned)(policy->range[i].hi - policy->range[i].lo) + 1;
+
+		if (policy->range[i].class == class && ports >= count)
+			total += ports - count + 1;
+	}
+	return total;
+}
+
+/**
+ * candidate() - the nth port that a free run may start at
+ * @policy: of the slice
+ * @class: enum steer_class
+ * @count: ports of the run
+ * @n: less than candidates()
+ * @left: set to how many candidates of the same range follow
+ *
+ * Return: the port
+ */
+static uint16_t candidate(const struct policy_slice *policy, unsigned class, unsigned count, uint32_t n,
+			  uint32_t *left)
+{
+	unsigned i;
+
+	for (i = 0; i < policy->ranges; i++) {
+		const struct policy_range *range = &policy->range[i];
+		unsigned ports = (unsigned)(range->hi - range->lo) + 1;
+
+		if (range->class != class || ports < count)
+			continue;
+		*left = ports - count - n;
+		if (n <= ports - count)
+			return (uint16_t)(range->lo + n);
+		n -= ports - count + 1;
+	}
+	*left = 0;
+	return 0;
+}
+
+/**
+ * check_permission() - whether the slice may have what is asked for
+ * @slice: slice
+ * @opener: who asks
+ * @ask: well-formed request
+ * @text: set to what is wrong
+ *
+ * Return: 0, EPERM, EADDRNOTAVAIL or EACCES.
+ */
+static int check_permission(const struct slice *slice, const struct opener *opener, const struct proto_open *ask,
+			    const char **text)
+{
+	int address;
+
+	if (!opener->by.kind) {
+		*text = "only users of the slice may open flows";
+		return EPERM;
+	}
+	if (!addr_is_any(&ask->local)) {
+		address = netns_address(slice->netns, &ask->local);
+		if (address < 0 || !(slice->owned & 1U << address)) {
+			*text = "the address is not the slice's";
+			return EADDRNOTAVAIL;
+		}
+	}
+	if (ask->port
+		    ? policy_slice_owns(&slice->policy, ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1))
+		    : candidates(&slice->policy, ask->class, ask->count))
+		return 0;
+	*text = "the port is not in the slice's ranges";
+	return EACCES;
+}
+
+/**
+ * pick_port() - the next candidate that nobody has
+ * @opening: request for any port; passes over what is taken
+ *
+ * Return: the first port, or -1 when there is none.
+ */
+static int pick_port(struct opening *opening)
+{
+	const struct flow *flow = opening->flow;
+	const struct slice *slice = flow->slice;
+	unsigned count = (unsigned)(flow->policy.hi - flow->policy.lo) + 1;
+	uint32_t total = candidates(&slice->policy, flow->policy.class, count), left;
+	uint32_t addresses = hold_addresses(slice, flow->address, flow->policy.family);
+
+	while (opening->passed < total) {
+		struct policy_range span = {.class = flow->policy.class};
+		int taken;
+
+		span.lo = candidate(&slice->policy, span.class, count, (opening->start + opening->passed) % total,
+				    &left);
+		span.hi = (uint16_t)(span.lo + count - 1);
+		taken = ports_first_taken(&slice->netns->shard.ports, addresses, &span);
+		opening->passed++;
+		if (taken < 0)
+			return span.lo;
+		/* no run that has the taken port in it is free */
+		opening->passed += (uint32_t)(taken - span.lo) < left ? (uint32_t)(taken - span.lo) : left;
+	}
+	return -1;
+}
+
+/**
+ * grant() - the ports are held: open the flow
+ * @opening: request
+ */
+static void grant(struct opening *opening)
+{
+	struct flow *flow = opening->flow;
+
+	if (!flow_fits(flow))
+		refuse(opening, flow->slice, flow->opener.uid, EACCES, "the configuration has changed meanwhile");
+	else if (flow_open(flow, send_ready, &opening->client_fd) < 0)
+		refuse(opening, flow->slice, flow->opener.uid, errno == EMFILE ? ENFILE : errno,
+		       "the relay is out of file descriptors or memory");
+	else
+		finish(opening, 0, "");
+}
+
+/**
+ * reserve() - reserve the ports, or the next that may be free
+ * @opening: request with a new flow
+ * @port: first port, when it was given
+ */
+static void reserve(struct opening *opening, uint16_t port)
+{
+	struct flow *flow = opening->flow;
+	int chosen = port;
+
+	do {
+		if (opening->any_port)
+			chosen = pick_port(opening);
+		if (chosen < 0) {
+			refuse(opening, flow->slice, flow->opener.uid, EADDRINUSE, "no port of the slice is free");
+			return;
+		}
+		if (flow_reserve(flow, (uint16_t)chosen) == 0) {
+			if (flow->hold->state == HOLD_HELD)
+				grant(opening);
+			else
+				hold_wait(flow->hold, &opening->waiter);
+			return;
+		}
+	} while (opening->any_port && errno == EADDRINUSE);
+	if (errno == EADDRINUSE)
+		refuse(opening, flow->slice, flow->opener.uid, EADDRINUSE, "the port or the endpoint is in use");
+	else
+		refuse(opening, flow->slice, flow->opener.uid, ENOSPC, "the relay is out of memory");
+}
+
+/**
+ * answered() - the monitor has answered
+ * @waiter: of the request
+ * @error: errno, or 0 for held
+ */
+static void answered(struct hold_waiter *waiter, int error)
+{
+	struct opening *opening = container_of(waiter, struct opening, waiter);
+	const char *text = "the monitor refused the reservation";
+	unsigned i;
+
+	if (!error) {
+		grant(opening);
+		return;
+	}
+	if (opening->any_port && error == EADDRINUSE && ++opening->tries < TRIES_MAX) {
+		flow_unreserve(opening->flow);
+		reserve(opening, 0);
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(monitor_texts); i++)
+		if (monitor_texts[i].error == error)
+			text = monitor_texts[i].text;
+	finish(opening, error == EMFILE ? ENFILE : error, text);
+}
+
+/**
+ * policy_of() - what the flow that is asked for may do
+ * @ask: request
+ */
+static struct policy_flow policy_of(const struct proto_open *ask)
+{
+	struct policy_flow policy = {.class = ask->class,
+				     .family = ask->family,
+				     .lo = ask->port,
+				     .hi = (uint16_t)(ask->port + ask->count - 1),
+				     .remote = ask->remote,
+				     .remote_port = ask->remote_port};
+
+	if (!addr_is_any(&ask->local))
+		policy.local = ask->local;
+	if (policy.family == AF_UNSPEC && !addr_is_any(&ask->remote))
+		policy.family = (uint8_t)addr_family(&ask->remote);
+	return policy;
+}
+
+/**
+ * opening_begin() - begin with a request
+ * @opening: done is set, no other request goes on
+ * @slice: whose flow it will be
+ * @opener: who asks
+ * @ask: what for, as it came
+ *
+ * done() may be called from here or later.
+ */
+void opening_begin(struct opening *opening, struct slice *slice, const struct opener *opener,
+		   const struct proto_open *ask)
+{
+	struct policy_flow policy = policy_of(ask);
+	const char *text = "";
+	int error = check_form(ask, &text);
+
+	*opening = (struct opening){.done = opening->done, .client_fd = -1, .any_port = !ask->port};
+	opening->waiter.answered = answered;
+	if (!error)
+		error = check_permission(slice, opener, ask, &text);
+	if (error) {
+		refuse(opening, slice, opener->uid, error, text);
+		return;
+	}
+	opening->flow = flow_new(slice, opener, &policy);
+	if (!opening->flow) {
+		error = errno == EMFILE ? EMFILE : ENOSPC;
+		refuse(opening, slice, opener->uid, error,
+		       error == EMFILE ? "the slice has as many flows as it may"
+				       : "the slice's memory bound is reached");
+		return;
+	}
+	opening->flow->kind = ask->kind;
+	opening->flow->flags = ask->flags;
+	random_bytes(&opening->start, sizeof(opening->start));
+	opening->start /= 2; /* so that it can be counted on from */
+	reserve(opening, ask->port);
+}
+
+/**
+ * opening_cancel() - give a request up; done() is not called
+ * @opening: goes on or not
+ */
+void opening_cancel(struct opening *opening)
+{
+	hold_stop_waiting(&opening->waiter);
+	if (opening->flow)
+		flow_close(opening->flow);
+	opening->flow = NULL;
+}

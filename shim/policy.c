@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * policy.c: the verdict
+ *
+ * Pure functions of what they are given: no I/O, no allocation, no state. The
+ * relay asks before it writes to the TUN and before it hands a packet to a
+ * flow; libsaferaw asks the same before it sends, to tell a program at once;
+ * the relay's answer counts.
+ *
+ * Whatever is not allowed here is refused: a packet passes when it has come
+ * through every check, in the order in which they stand, and the first that
+ * fails names the reason. Only packets that pkt_parse() has passed may be
+ * asked about.
+ *
+ * Slices and flows name sets by addr_is_any(): a flow whose local address is
+ * unset may use any of its slice's, and one without a remote talks to
+ * everybody. Which families it may use is said by its family alone.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "pkt.h"
+#include "policy.h"
+#include "util.h"
+
+static const struct {
+	const char *name;
+	int error;
+	const char *text;
+} verdicts[] = {
+#define X(symbol, name, error, text) [VERDICT_##symbol] = {name, error, text},
+	VERDICTS(X)
+#undef X
+};
+
+static_assert(ARRAY_SIZE(verdicts) == VERDICTS_N, "each verdict has its row");
+static_assert(VERDICT_PASS == 0, "zero is the verdict that passes");
+
+/* The classes: their names, and their IP protocols in each family */
+static const struct {
+	const char *name;
+	uint8_t v4, v6;
+} classes[] = {
+	[CLASS_TCP] = {"tcp", IPPROTO_TCP, IPPROTO_TCP},
+	[CLASS_UDP] = {"udp", IPPROTO_UDP, IPPROTO_UDP},
+	[CLASS_ICMP] = {"icmp", IPPROTO_ICMP, IPPROTO_ICMPV6},
+};
+
+static_assert(ARRAY_SIZE(classes) == STEER_CLASSES, "each class has its row");
+
+/**
+ * verdict_name() - the stable name of a verdict
+ * @verdict: verdict
+ *
+ * Return: "unknown" for a number that is none
+ */
+const char *verdict_name(enum verdict verdict)
+{
+	return (unsigned)verdict < VERDICTS_N ? verdicts[verdict].name : "unknown";
+}
+
+/**
+ * verdict_text() - what a verdict means, for people
+ * @verdict: verdict
+ *
+ * Return: "unknown reason" for a number that is none
+ */
+const char *verdict_text(enum verdict verdict)
+{
+	return (unsigned)verdict < VERDICTS_N ? verdicts[verdict].text : "unknown reason";
+}
+
+/**
+ * verdict_errno() - the errno that a refused send gets
+ * @verdict: verdict
+ *
+ * Return: 0 for VERDICT_PASS, EINVAL for a number that is none
+ */
+int verdict_errno(enum verdict verdict)
+{
+	return (unsigned)verdict < VERDICTS_N ? verdicts[verdict].error : EINVAL;
+}
+
+/**
+ * is_v4_compatible() - whether an address is in ::/96
+ * @addr: address
+ *
+ * The old form of an IPv4 address in an IPv6 one (RFC 4291 2.5.5.1), which is
+ * for no wire; "::" and ::1 are in it too.
+ */
+static bool is_v4_compatible(const struct addr *addr)
+{
+	static const uint8_t zeros[12];
+
+	return !memcmp(addr->b, zeros, sizeof(zeros));
+}
+
+/**
+ * protocol_ok() - whether a protocol is a flow's, in the family that the packet is in
+ * @flow: flow
+ * @protocol: upper-layer protocol
+ * @version: of the packet, 4 or 6
+ */
+static bool protocol_ok(const struct policy_flow *flow, uint8_t protocol, uint8_t version)
+{
+	int family = version == 4 ? AF_INET : AF_INET6;
+
+	if (flow->family != AF_UNSPEC && flow->family != family)
+		return false;
+	return protocol == policy_protocol(flow->class, family);
+}
+
+/**
+ * source_ok() - whether a packet to be sent has a source that it may have
+ * @slice: of the flow
+ * @flow: flow
+ * @source: zero is right: the real one is filled in after the verdict
+ */
+static bool source_ok(const struct policy_slice *slice, const struct policy_flow *flow, const struct addr *source)
+{
+	if (addr_is_any(source))
+		return true;
+	if (!addr_is_any(&flow->local))
+		return addr_eq(source, &flow->local);
+	return policy_slice_has_address(slice, source);
+}
+
+/**
+ * remote_ok() - whether the other end is the one that a flow is connected to
+ * @flow: flow
+ * @addr: of the other end
+ * @port: of the other end, host byte order
+ */
+static bool remote_ok(const struct policy_flow *flow, const struct addr *addr, uint16_t port)
+{
+	if (addr_is_any(&flow->remote))
+		return true;
+	return addr_eq(addr, &flow->remote) && (!flow->remote_port || flow->remote_port == port);
+}
+
+/**
+ * destination_verdict() - whether packets may be sent to an address at all
+ * @slice: for its deny-list
+ * @addr: destination
+ *
+ * Return: VERDICT_PASS or why not
+ */
+static enum verdict destination_verdict(const struct policy_slice *slice, const struct addr *addr)
+{
+	unsigned i;
+
+	if (addr_is_any(addr))
+		return VERDICT_UNSPECIFIED;
+	if (addr_is_loopback(addr) || is_v4_compatible(addr))
+		return VERDICT_LOOPBACK;
+	if (addr_is_multicast(addr))
+		return VERDICT_MULTICAST;
+	if (addr_is_broadcast(addr))
+		return VERDICT_BROADCAST;
+	if (addr_is_linklocal(addr))
+		return VERDICT_LINK_LOCAL;
+	for (i = 0; i < slice->denied; i++)
+		if (prefix_contains(&slice->deny[i], addr))
+			return VERDICT_DENIED;
+	return VERDICT_PASS;
+}
+
+/**
+ * policy_send() - whether a flow may send a packet
+ * @slice: of the flow
+ * @flow: flow
+ * @pkt: packet that pkt_parse() has passed; a wrong IP header checksum and a
+ * zero source do not matter, pkt_fill() sets both right
+ *
+ * Return: VERDICT_PASS or why not
+ */
+enum verdict policy_send(const struct policy_slice *slice, const struct policy_flow *flow, const struct pkt *pkt)
+{
+	if (flow->read_only)
+		return VERDICT_READ_ONLY;
+	if (!protocol_ok(flow, pkt->protocol, pkt->version))
+		return VERDICT_PROTOCOL;
+	if (pkt->flags & PKT_FRAGMENT)
+		return VERDICT_FRAGMENT;
+	if (pkt->flags & PKT_SOURCE_ROUTE)
+		return VERDICT_SOURCE_ROUTE;
+	if (flow->class == CLASS_ICMP && !(pkt->flags & (PKT_ICMP_REQUEST | PKT_ICMP_REPLY)))
+		return VERDICT_ICMP_TYPE;
+	if (!source_ok(slice, flow, &pkt->src))
+		return VERDICT_SOURCE;
+	if (pkt->sport < flow->lo || pkt->sport > flow->hi)
+		return VERDICT_PORT;
+	if (!remote_ok(flow, &pkt->dst, pkt->dport))
+		return VERDICT_REMOTE;
+	return destination_verdict(slice, &pkt->dst);
+}
+
+/**
+ * receive_error() - whether an ICMP error is about a flow
+ * @flow: flow
+ * @pkt: ICMP error
+ *
+ * It must be addressed to the source of the packet that it quotes: one that
+ * is not was made up, or is for somebody else.
+ *
+ * Return: VERDICT_PASS or why not
+ */
+static enum verdict receive_error(const struct policy_flow *flow, const struct pkt *pkt)
+{
+	if (!protocol_ok(flow, pkt->inner_protocol, pkt->version))
+		return VERDICT_PROTOCOL;
+	if (!addr_eq(&pkt->inner_src, &pkt->dst))
+		return VERDICT_NO_FLOW;
+	if (!addr_is_any(&flow->local) && !addr_eq(&pkt->inner_src, &flow->local))
+		return VERDICT_NO_FLOW;
+	if (pkt->inner_sport < flow->lo || pkt->inner_sport > flow->hi)
+		return VERDICT_NO_FLOW;
+	return remote_ok(flow, &pkt->inner_dst, pkt->inner_dport) ? VERDICT_PASS : VERDICT_NO_FLOW;
+}
+
+/**
+ * receive_plain() - whether a packet that is no ICMP error is for a flow
+ * @flow: flow
+ * @pkt: packet
+ *
+ * A later fragment has no ports: whoever asks about one has found the flow by
+ * the fragment that came first.
+ *
+ * Return: VERDICT_PASS or why not
+ */
+static enum verdict receive_plain(const struct policy_flow *flow, const struct pkt *pkt)
+{
+	bool later = pkt->flags & PKT_LATER;
+
+	if (!protocol_ok(flow, pkt->protocol, pkt->version))
+		return VERDICT_PROTOCOL;
+	if (flow->class == CLASS_ICMP && !later && !(pkt->flags & PKT_ICMP_REPLY))
+		return pkt->flags & PKT_ICMP_REQUEST ? VERDICT_NO_FLOW : VERDICT_ICMP_TYPE;
+	if (!addr_is_any(&flow->local) && !addr_eq(&pkt->dst, &flow->local))
+		return VERDICT_NO_FLOW;
+	if (!later && (pkt->dport < flow->lo || pkt->dport > flow->hi))
+		return VERDICT_NO_FLOW;
+	return remote_ok(flow, &pkt->src, later ? flow->remote_port : pkt->sport) ? VERDICT_PASS : VERDICT_NO_FLOW;
+}
+
+/**
+ * policy_receive() - whether a packet from the wire may be handed to a flow
+ * @flow: flow
+ * @pkt: packet that pkt_parse() has passed
+ *
+ * What the host's own stack would not take is not taken either: a wrong header
+ * checksum, a source that is no host, a source route. An ICMP request carries
+ * an identifier of its sender's, so it is for no flow. Whether the flow wants
+ * ICMP errors is for the caller to look at.
+ *
+ * Return: VERDICT_PASS or why not; VERDICT_NO_FLOW when the packet is sound but not for this flow
+ */
+enum verdict policy_receive(const struct policy_flow *flow, const struct pkt *pkt)
+{
+	if (pkt->flags & PKT_BAD_CHECKSUM)
+		return VERDICT_CHECKSUM;
+	if (addr_is_any(&pkt->src) || addr_is_loopback(&pkt->src) || addr_is_multicast(&pkt->src) ||
+	    addr_is_broadcast(&pkt->src) || is_v4_compatible(&pkt->src))
+		return VERDICT_MARTIAN;
+	if (pkt->flags & PKT_SOURCE_ROUTE)
+		return VERDICT_SOURCE_ROUTE;
+	return pkt->flags & PKT_ICMP_ERROR ? receive_error(flow, pkt) : receive_plain(flow, pkt);
+}
+
+/**
+ * policy_slice_owns() - whether a slice may use all of some ports
+ * @slice: slice
+ * @class: protocol class
+ * @lo: first port or id, host byte order
+ * @hi: last one, included
+ *
+ * Ranges that touch or overlap count as one.
+ */
+bool policy_slice_owns(const struct policy_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi)
+{
+	uint32_t next = lo; /* lowest port not yet found */
+	bool found = lo <= hi;
+	unsigned i;
+
+	while (found && next <= hi) {
+		found = false;
+		for (i = 0; i < slice->ranges; i++) {
+			const struct policy_range *range = &slice->range[i];
+
+			if (range->class == class && range->lo <= next && next <= range->hi) {
+				next = range->hi + 1U;
+				found = true;
+			}
+		}
+	}
+	return found;
+}
+
+/**
+ * policy_slice_has_address() - whether a slice may use a local address now
+ * @slice: slice
+ * @addr: address
+ */
+bool policy_slice_has_address(const struct policy_slice *slice, const struct addr *addr)
+{
+	unsigned i;
+
+	for (i = 0; i < slice->addresses; i++)
+		if (addr_eq(&slice->address[i], addr))
+			return true;
+	return false;
+}
+
+/**
+ * policy_class() - the class of an IP protocol
+ * @ip_protocol: IPPROTO_
+ *
+ * Return: enum steer_class, -1 for a protocol that has none
+ */
+int policy_class(int ip_protocol)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(classes); i++)
+		if (classes[i].v4 == ip_protocol || classes[i].v6 == ip_protocol)
+			return (int)i;
+	return -1;
+}
+
+/**
+ * policy_protocol() - the IP protocol of a class
+ * @class: enum steer_class
+ * @family: AF_INET6, or any other for IPv4
+ *
+ * Return: IPPROTO_, -1 for a number that is no class
+ */
+int policy_protocol(enum steer_class class, int family)
+{
+	if ((unsigned)class >= STEER_CLASSES)
+		return -1;
+	return family == AF_INET6 ? classes[class].v6 : classes[class].v4;
+}
+
+/**
+ * policy_class_name() - the name of a class: "tcp", "udp", "icmp"
+ * @class: enum steer_class
+ *
+ * Return: "unknown" for a number that is no class
+ */
+const char *policy_class_name(enum steer_class class)
+{
+	return (unsigned)class < STEER_CLASSES ? classes[class].name : "unknown";
+}

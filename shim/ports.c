@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ports.c: who has which local port of one netns, as the relay knows it
+ *
+ * One entry for each (address index, class, port), in blocks as steering has
+ * them, made on first use. A reservation claims its ports on every address
+ * that it covers, so "is this port free here" is one look, and a reservation
+ * on all addresses and one on a single address meet in the same entry. While
+ * a port is claimed it is of one slice and uid.
+ *
+ * For each arriving packet the entry says whose port it is and which levels
+ * of flow there are, so that the flow table is asked only where an answer may
+ * be. `levels` may be too much (bits stay until the port is nobody's), never
+ * too little.
+ *
+ * The `open` map follows `opened`: a byte is set as long as one reservation
+ * of the port has steering on.
+ */
+#include "ports.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/**
+ * entry() - the entry of one port, whoever has it
+ * @ports: table; the block exists
+ * @address: index
+ * @class: enum steer_class
+ * @port: host byte order
+ */
+static struct port *entry(struct ports *ports, unsigned address, unsigned class, unsigned port)
+{
+	return &ports->block[STEER_BLOCK(address, class)][port];
+}
+
+/**
+ * ports_free() - let go of the table's memory
+ * @ports: table
+ */
+void ports_free(struct ports *ports)
+{
+	unsigned i;
+
+	for (i = 0; i < STEER_BLOCKS; i++)
+		free(ports->block[i]);
+	*ports = (struct ports){0};
+}
+
+/**
+ * ports_may_claim() - whether nobody else has any of some ports
+ * @ports: table
+ * @addresses: bit mask of address indices
+ * @span: class and ports
+ * @slice: number of who asks
+ * @uid: of who asks
+ */
+bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint16_t slice,
+		     uint32_t uid)
+{
+	unsigned port;
+
+	for (; addresses; addresses &= addresses - 1) {
+		unsigned address = (unsigned)__builtin_ctz(addresses);
+
+		for (port = span->lo; port <= span->hi; port++) {
+			const struct port *p = ports_find(ports, address, span->class, (uint16_t)port);
+
+			if (p && (p->slice != slice || p->uid != uid))
+				return false;
+		}
+	}
+	return true;
+}
+
+/**
+ * ports_first_taken() - the first of some ports that anybody has
+ * @ports: table
+ * @addresses: bit mask of address indices
+ * @span: class and ports
+ *
+ * Return: the port, or -1 when all are free on all the addresses.
+ */
+int ports_first_taken(const struct ports *ports, uint32_t addresses, const struct policy_range *span)
+{
+	uint32_t left;
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++)
+		for (left = addresses; left; left &= left - 1)
+			if (ports_find(ports, (unsigned)__builtin_ctz(left), span->class, (uint16_t)port))
+				return (int)port;
+	return -1;
+}
+
+/**
+ * ports_claim() - one reservation more on some ports of one address
+ * @ports: table
+ * @address: index
+ * @span: class and ports, which ports_may_claim()
+ * @slice: number of the owner
+ * @uid: of the owner
+ *
+ * Return: 0, or -1 and ENOMEM.
+ */
+int ports_claim(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice, uint32_t uid)
+{
+	struct port **block = &ports->block[STEER_BLOCK(address, span->class)];
+	unsigned port;
+
+	if (!*block)
+		*block = calloc(STEER_PORTS, sizeof(**block));
+	if (!*block)
+		return -1;
+	for (port = span->lo; port <= span->hi; port++) {
+		struct port *p = &(*block)[port];
+
+		p->slice = slice;
+		p->uid = uid;
+		p->holds++;
+	}
+	return 0;
+}
+
+/**
+ * ports_unclaim() - one reservation less; ports_shut() before, if it was open
+ * @ports: table
+ * @address: index
+ * @span: class and ports, as claimed
+ */
+void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span)
+{
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++) {
+		struct port *p = entry(ports, address, span->class, port);
+
+		if (--p->holds == 0)
+			*p = (struct port){0};
+	}
+}
+
+/**
+ * ports_add_levels() - flows of some levels are there from now on
+ * @ports: table
+ * @address: index
+ * @span: class and ports, claimed
+ * @levels: bits
+ */
+void ports_add_levels(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t levels)
+{
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++)
+		entry(ports, address, span->class, port)->levels |= levels;
+}
+
+/**
+ * ports_add_flows() - change how many flows there are
+ * @ports: table
+ * @address: index
+ * @span: class and ports, claimed
+ * @flows: how many more, modulo 2^32
+ */
+void ports_add_flows(struct ports *ports, unsigned address, const struct policy_range *span, uint32_t flows)
+{
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++)
+		entry(ports, address, span->class, port)->flows += flows;
+}
+
+/**
+ * ports_open() - one reservation more that wants packets
+ * @ports: table
+ * @open: map of the netns
+ * @address: index
+ * @span: class and ports, claimed
+ */
+void ports_open(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span)
+{
+	struct steer_open *map = &open[STEER_BLOCK(address, span->class)];
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++)
+		if (entry(ports, address, span->class, port)->opened++ == 0)
+			__atomic_store_n(&map->port[port], STEER_PACKET_TUN, __ATOMIC_RELEASE);
+}
+
+/**
+ * ports_shut() - one reservation less that wants packets
+ * @ports: table
+ * @open: map of the netns
+ * @address: index
+ * @span: class and ports, as opened
+ */
+void ports_shut(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span)
+{
+	struct steer_open *map = &open[STEER_BLOCK(address, span->class)];
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++)
+		if (--entry(ports, address, span->class, port)->opened == 0)
+			__atomic_store_n(&map->port[port], STEER_CLOSED, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ports.h: who has which local port of one netns, as the relay knows it
+ */
+#ifndef SAFERAW_PORTS_H
+#define SAFERAW_PORTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy.h"
+#include "steer.h"
+
+/*
+ * How specific a flow is, as a bit number: the lower, the more specific. From
+ * the top: a connected flow before one with a remote host alone before one
+ * for everybody; one port before a range; one address before any.
+ */
+#define LEVEL_HOST 4 /* remote host, any port of it */
+#define LEVEL_EVERYBODY 8
+#define LEVEL_RANGE 2
+#define LEVEL_ANY_ADDRESS 1
+#define LEVELS 12
+
+/* One port of one address and class */
+struct port {
+	uint32_t uid;
+	uint32_t holds;  /* reservations that cover it; 0: nobody's, and all else is zero */
+	uint32_t opened; /* those of them that have steering on */
+	uint32_t flows;  /* on them all */
+	uint16_t slice;
+	uint16_t levels; /* bits of the levels that may have a flow on it */
+};
+
+struct ports {
+	struct port *block[STEER_BLOCKS]; /* NULL until the first claim in it */
+};
+
+/**
+ * ports_find() - the entry of one port
+ * @ports: table
+ * @address: index, < STEER_ADDRESSES_MAX
+ * @class: enum steer_class
+ * @port: host byte order
+ *
+ * Return: the entry, or NULL when nobody has the port.
+ */
+static inline const struct port *ports_find(const struct ports *ports, unsigned address, unsigned class,
+					    uint16_t port)
+{
+	const struct port *block = ports->block[STEER_BLOCK(address, class)];
+
+	return block && block[port].holds ? &block[port] : NULL;
+}
+
+void ports_free(struct ports *ports);
+bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint16_t slice,
+		     uint32_t uid);
+int ports_first_taken(const struct ports *ports, uint32_t addresses, const struct policy_range *span);
+int ports_claim(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice, uint32_t uid);
+void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span);
+void ports_add_levels(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t levels);
+void ports_add_flows(struct ports *ports, unsigned address, const struct policy_range *span, uint32_t flows);
+void ports_open(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span);
+void ports_shut(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span);
+
+#endif

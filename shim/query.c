@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * query.c: what a client may know of its slice
+ *
+ * Each function fills in one reply, all but its header, which is all zeros
+ * when it comes here. Nothing of other slices is told, except that a port is
+ * not this one's.
+ */
+#include "query.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "flow.h"
+
+/**
+ * query_info() - what the slice may use
+ * @slice: slice
+ * @reply: filled in
+ */
+void query_info(const struct slice *slice, struct proto_info_reply *reply)
+{
+	const struct policy_slice *policy = &slice->policy;
+	unsigned i;
+
+	reply->mtu = slice->netns->record.mtu;
+	reply->flows = slice->opened;
+	reply->flows_max = slice->conf.record.flows_max;
+	reply->clients = slice->served;
+	reply->clients_max = slice->conf.record.clients_max;
+	reply->local = slice->conf.record.local;
+	reply->addresses = (uint8_t)policy->addresses;
+	reply->ranges = (uint8_t)policy->ranges;
+	reply->denied = (uint8_t)policy->denied;
+	memcpy(reply->address, policy->address, policy->addresses * sizeof(policy->address[0]));
+	for (i = 0; i < policy->ranges; i++)
+		reply->range[i] = (struct proto_range){
+			.class = policy->range[i].class, .lo = policy->range[i].lo, .hi = policy->range[i].hi};
+	for (i = 0; i < policy->denied; i++)
+		reply->deny[i] = (struct proto_prefix){.addr = policy->deny[i].addr, .len = policy->deny[i].len};
+}
+
+/**
+ * fill_counters() - counters as they are told
+ * @counters: of a flow or a slice
+ * @reply: filled in
+ */
+static void fill_counters(const struct counters *counters, struct proto_stats_reply *reply)
+{
+	reply->reasons = VERDICTS_N;
+	reply->rx_packets = counters->rx_packets;
+	reply->rx_bytes = counters->rx_bytes;
+	reply->tx_packets = counters->tx_packets;
+	reply->tx_bytes = counters->tx_bytes;
+	memcpy(reply->rx_refused, counters->rx_refused, sizeof(counters->rx_refused));
+	memcpy(reply->tx_refused, counters->tx_refused, sizeof(counters->tx_refused));
+}
+
+/**
+ * query_stats() - what went through a flow, or through the slice
+ * @slice: slice
+ * @number: of the flow; 0 for the slice
+ * @reply: filled in
+ */
+void query_stats(const struct slice *slice, uint64_t number, struct proto_stats_reply *reply)
+{
+	const struct steer_traffic *traffic = &slice->netns->traffic[slice_number(slice)];
+	const struct flow *flow;
+	unsigned i;
+
+	if (number) {
+		flow = roster_find(&slice->flows, number);
+		if (flow)
+			fill_counters(&flow->counters, reply);
+		else
+			reply->error = ENOENT;
+		return;
+	}
+	fill_counters(&slice->counters, reply);
+	reply->grants = slice->grants;
+	reply->refusals = slice->refusals;
+	reply->steer_reasons = STEER_REASONS_N;
+	for (i = 0; i < STEER_REASONS_N; i++)
+		reply->steer[i] = __atomic_load_n(&traffic->dropped[i], __ATOMIC_RELAXED);
+}
+
+/**
+ * refused_packets() - all packets of a flow that were refused
+ * @counters: of the flow
+ */
+static uint64_t refused_packets(const struct counters *counters)
+{
+	uint64_t sum = 0;
+	unsigned i;
+
+	for (i = 0; i < VERDICTS_N; i++)
+		sum += counters->rx_refused[i] + counters->tx_refused[i];
+	return sum;
+}
+
+/**
+ * query_flows() - the next flows of the slice
+ * @slice: slice
+ * @after: flows with higher numbers
+ * @reply: filled in
+ */
+void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_reply *reply)
+{
+	const struct flow *flow;
+
+	while (reply->rows < PROTO_FLOWS_MAX && (flow = roster_next(&slice->flows, after, &after)))
+		reply->row[reply->rows++] = (struct proto_flow_row){
+			.flow = flow->number,
+			.rx_packets = flow->counters.rx_packets,
+			.rx_bytes = flow->counters.rx_bytes,
+			.tx_packets = flow->counters.tx_packets,
+			.tx_bytes = flow->counters.tx_bytes,
+			.refused = refused_packets(&flow->counters),
+			.uid = flow->opener.uid,
+			.kind = flow->kind,
+			.class = flow->policy.class,
+			.family = flow->policy.family,
+			.flags = flow->flags,
+			.port = flow->policy.lo,
+			.count = (uint16_t)(flow->policy.hi - flow->policy.lo + 1),
+			.remote_port = flow->policy.remote_port,
+			.dormant = flow_is_dormant(flow),
+			.local = flow->policy.local,
+			.remote = flow->policy.remote,
+		};
+}
+
+/**
+ * query_port() - who has a port
+ * @slice: slice
+ * @ask: class, port, and local address or "::"
+ * @reply: filled in
+ *
+ * Without an address, the one with the most flows on the port is told of. A
+ * port in quarantine is told as free: when others may have it again, only the
+ * monitor knows.
+ */
+void query_port(const struct slice *slice, const struct proto_port *ask, struct proto_port_reply *reply)
+{
+	int address = netns_address(slice->netns, &ask->local);
+	uint32_t left = slice->owned;
+
+	if (ask->class >= STEER_CLASSES) {
+		reply->error = EINVAL;
+		return;
+	}
+	if (!addr_is_any(&ask->local))
+		left = address < 0 ? 0 : left & 1U << address;
+	reply->state = PROTO_PORT_FREE;
+	if (!policy_slice_owns(&slice->policy, ask->class, ask->port, ask->port)) {
+		reply->state = PROTO_PORT_FOREIGN;
+		return;
+	}
+	for (; left; left &= left - 1) {
+		const struct port *port =
+			ports_find(&slice->netns->shard.ports, (unsigned)__builtin_ctz(left), ask->class, ask->port);
+
+		if (!port || port->flows < reply->flows)
+			continue;
+		reply->state = PROTO_PORT_OPEN;
+		reply->uid = port->uid;
+		reply->flows = port->flows;
+	}
+}

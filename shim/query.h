@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * query.h: what a client may know of its slice
+ */
+#ifndef SAFERAW_QUERY_H
+#define SAFERAW_QUERY_H
+
+#include "proto.h"
+#include "world.h"
+
+void query_info(const struct slice *slice, struct proto_info_reply *reply);
+void query_stats(const struct slice *slice, uint64_t number, struct proto_stats_reply *reply);
+void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_reply *reply);
+void query_port(const struct slice *slice, const struct proto_port *ask, struct proto_port_reply *reply);
+
+#endif

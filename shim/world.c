@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * world.c: the namespaces and slices that the relay serves
+ *
+ * Data and its derivation. A netns has the maps that it shares with steering,
+ * its own addresses, and one shard of flow state; a slice has what the monitor
+ * said of it (conf) and what follows from that and the present addresses
+ * (policy, owned), which slice_refresh() works out again whenever either
+ * changes. How the world changes from one configuration to the next is in
+ * commit.c.
+ *
+ * Addresses are known by steering's index, which never changes while the
+ * netns is attached; sets of them are 32-bit masks.
+ */
+#include "world.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "util.h"
+
+static_assert(STEER_ADDRESSES_MAX == 32, "a set of address indices is a uint32_t");
+
+#define OPEN_BYTES (sizeof(struct steer_open) * STEER_BLOCKS)
+#define TRAFFIC_BYTES (sizeof(struct steer_traffic) * STEER_SLICES_MAX)
+
+/**
+ * map_shared() - map what is shared with steering
+ * @fd: map; closed, whatever the answer: a mapping cannot be used for bpf(2)
+ * @bytes: size
+ *
+ * Return: the mapping, or NULL and errno.
+ */
+static void *map_shared(int fd, size_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	close_fd(&fd);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/**
+ * netns_new() - a netns without addresses and slices
+ * @world: where it belongs
+ * @record: what the monitor said
+ * @fd: packet TUN, `open` map, `traffic` map; taken over, whatever the answer
+ * @tun_ready: called when the TUN can be read
+ *
+ * Return: the netns, or NULL and errno.
+ */
+struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[3], watch_fn *tun_ready)
+{
+	struct netns *netns = calloc(1, sizeof(*netns));
+	void *open = map_shared(fd[1], OPEN_BYTES), *traffic = map_shared(fd[2], TRAFFIC_BYTES);
+
+	if (!netns) {
+		if (open)
+			munmap(open, OPEN_BYTES);
+		if (traffic)
+			munmap(traffic, TRAFFIC_BYTES);
+		close_fd(&(int){fd[0]});
+		errno = ENOMEM;
+		return NULL;
+	}
+	netns->world = world;
+	netns->record = *record;
+	netns->tun = (struct watch){.ready = tun_ready, .fd = fd[0]};
+	netns->open = open;
+	netns->traffic = traffic;
+	LIST_INIT(&netns->slices);
+	routes_init(&netns->routes);
+	if (!open || !traffic || flowtab_init(&netns->shard.flows) < 0 || flowtab_init(&netns->shard.holds) < 0 ||
+	    loop_watch(&netns->tun, EPOLLIN) < 0) {
+		netns_free(netns);
+		return NULL;
+	}
+	return netns;
+}
+
+/**
+ * netns_free() - let go of a netns that has no slices (any more)
+ * @netns: netns; errno stays as it was
+ */
+void netns_free(struct netns *netns)
+{
+	int saved = errno;
+
+	loop_close(&netns->tun);
+	flowtab_free(&netns->shard.flows);
+	flowtab_free(&netns->shard.holds);
+	ports_free(&netns->shard.ports);
+	if (netns->open)
+		munmap(netns->open, OPEN_BYTES);
+	if (netns->traffic)
+		munmap(netns->traffic, TRAFFIC_BYTES);
+	free(netns);
+	errno = saved;
+}
+
+/**
+ * netns_set_address() - an own address came, went or came back
+ * @netns: netns
+ * @record: what the monitor said
+ *
+ * slice_refresh() every slice of the netns afterwards.
+ *
+ * Return: false when the index is out of range or has been another address's.
+ */
+bool netns_set_address(struct netns *netns, const struct priv_address *record)
+{
+	struct address_set *set = &netns->addresses;
+	uint32_t bit;
+
+	if (record->index >= STEER_ADDRESSES_MAX || addr_is_any(&record->addr))
+		return false;
+	bit = 1U << record->index;
+	if (set->known & bit && !addr_eq(&set->addr[record->index], &record->addr))
+		return false;
+	set->addr[record->index] = record->addr;
+	set->known |= bit;
+	set->present = record->present ? set->present | bit : set->present & ~bit;
+	if (addr_family(&record->addr) == AF_INET)
+		set->v4 |= bit;
+	return true;
+}
+
+/**
+ * netns_address() - the index of an own address
+ * @netns: netns
+ * @addr: address
+ *
+ * Return: the index, or -1.
+ */
+int netns_address(const struct netns *netns, const struct addr *addr)
+{
+	uint32_t left;
+
+	for (left = netns->addresses.known; left; left &= left - 1)
+		if (addr_eq(&netns->addresses.addr[__builtin_ctz(left)], addr))
+			return __builtin_ctz(left);
+	return -1;
+}
+
+/**
+ * netns_family() - the own addresses of a family, present or not
+ * @netns: netns
+ * @family: AF_INET, AF_INET6, AF_UNSPEC for both
+ *
+ * Return: bit mask of indices
+ */
+uint32_t netns_family(const struct netns *netns, int family)
+{
+	const struct address_set *set = &netns->addresses;
+
+	if (family == AF_UNSPEC)
+		return set->known;
+	return family == AF_INET ? set->v4 : set->known & ~set->v4;
+}
+
+/**
+ * slice_new() - a slice without clients and flows
+ * @netns: where it belongs
+ * @conf: what the monitor said
+ * @listener: its listening control socket; taken over, whatever the answer
+ * @accept_ready: called when a client waits on it
+ *
+ * Return: the slice, or NULL and errno.
+ */
+struct slice *slice_new(struct netns *netns, const struct slice_conf *conf, int listener, watch_fn *accept_ready)
+{
+	struct slice *slice = calloc(1, sizeof(*slice));
+
+	if (!slice) {
+		close_fd(&listener);
+		return NULL;
+	}
+	slice->netns = netns;
+	slice->conf = *conf;
+	slice->listener = (struct watch){.ready = accept_ready, .fd = listener};
+	TAILQ_INIT(&slice->clients);
+	TAILQ_INIT(&slice->lobby);
+	random_bytes(&slice->ip_id, sizeof(slice->ip_id));
+	LIST_INSERT_HEAD(&netns->slices, slice, link);
+	slice_refresh(slice);
+	if (loop_watch(&slice->listener, EPOLLIN) < 0) {
+		slice_free(slice);
+		return NULL;
+	}
+	return slice;
+}
+
+/**
+ * slice_free() - let go of a slice that has neither clients nor flows (any more)
+ * @slice: slice; errno stays as it was
+ */
+void slice_free(struct slice *slice)
+{
+	int saved = errno;
+
+	LIST_REMOVE(slice, link);
+	loop_close(&slice->listener);
+	roster_free(&slice->flows);
+	free(slice);
+	errno = saved;
+}
+
+/**
+ * configured() - whether a slice's configuration covers an address
+ * @conf: configuration
+ * @addr: address
+ */
+static bool configured(const struct slice_conf *conf, const struct addr *addr)
+{
+	unsigned i;
+
+	for (i = 0; i < conf->addresses; i++)
+		if (addr_eq(&conf->address[i], addr))
+			return true;
+	return conf->record.all_addresses;
+}
+
+/**
+ * slice_refresh() - work out again what follows from configuration and addresses
+ * @slice: slice
+ */
+void slice_refresh(struct slice *slice)
+{
+	const struct address_set *set = &slice->netns->addresses;
+	struct policy_slice *policy = &slice->policy;
+	uint32_t left;
+
+	policy->ranges = slice->conf.ranges;
+	memcpy(policy->range, slice->conf.range, sizeof(policy->range));
+	policy->denied = slice->conf.denied;
+	memcpy(policy->deny, slice->conf.deny, sizeof(policy->deny));
+	policy->addresses = 0;
+	slice->owned = 0;
+	for (left = set->known; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+
+		if (!configured(&slice->conf, &set->addr[i]))
+			continue;
+		slice->owned |= 1U << i;
+		if (set->present & 1U << i)
+			policy->address[policy->addresses++] = set->addr[i];
+	}
+}
+
+/**
+ * slice_number() - a slice's number, in messages and in steering's maps
+ * @slice: slice
+ */
+unsigned slice_number(const struct slice *slice)
+{
+	return slice->conf.record.slice;
+}
+
+/**
+ * slice_has_member() - whether a user or group is on a slice's list
+ * @slice: slice
+ * @member: who
+ */
+bool slice_has_member(const struct slice *slice, struct member member)
+{
+	unsigned i;
+
+	for (i = 0; i < slice->conf.members; i++)
+		if (slice->conf.member[i].kind == member.kind && slice->conf.member[i].id == member.id)
+			return true;
+	return false;
+}
+
+/**
+ * world_fd_closed() - there is an fd again: go on accepting, where that was paused
+ * @world: world
+ */
+void world_fd_closed(struct world *world)
+{
+	unsigned i;
+
+	if (!world->accept_paused)
+		return;
+	world->accept_paused = false;
+	for (i = 0; i < STEER_SLICES_MAX; i++)
+		if (world->slice[i])
+			loop_watch(&world->slice[i]->listener, EPOLLIN);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * world.h: the namespaces and slices that the relay serves
+ */
+#ifndef SAFERAW_WORLD_H
+#define SAFERAW_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "flowtab.h"
+#include "fragments.h"
+#include "loop.h"
+#include "policy.h"
+#include "ports.h"
+#include "priv.h"
+#include "roster.h"
+#include "routes.h"
+
+#define WORLD_MEMBERS_MAX 128 /* users and groups of one slice */
+#define WORLD_PEERS_MAX 16    /* namespaces that one slice's clients may be in */
+
+struct client;
+struct world;
+TAILQ_HEAD(client_list, client);
+
+/* What went through, and what did not and why */
+struct counters {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_refused[VERDICTS_N], tx_refused[VERDICTS_N];
+};
+
+struct member {
+	uint32_t kind; /* PRIV_MEMBER_USER, PRIV_MEMBER_GROUP; 0: none */
+	uint32_t id;
+};
+
+/* A slice as the monitor describes it */
+struct slice_conf {
+	struct priv_slice record; /* 0 in record.slice: there is none */
+	unsigned ranges, addresses, members, peers, denied;
+	struct policy_range range[POLICY_RANGES_MAX];
+	struct addr address[STEER_ADDRESSES_MAX];
+	struct member member[WORLD_MEMBERS_MAX];
+	uint64_t peer[WORLD_PEERS_MAX]; /* netns cookies */
+	struct prefix deny[POLICY_DENY_MAX];
+};
+
+/* The netns's own addresses, by steering's index */
+struct address_set {
+	uint32_t known, present, v4; /* bit masks of indices */
+	struct addr addr[STEER_ADDRESSES_MAX];
+};
+
+/* All flow state of the packets of one TUN queue. One queue, hence one shard, for each netns. */
+struct shard {
+	struct flowtab flows; /* struct flow */
+	struct flowtab holds; /* struct hold */
+	struct ports ports;
+	struct fragments fragments;
+};
+
+struct netns {
+	struct world *world;
+	struct priv_netns record; /* record.mtu is kept up to date */
+	bool gone;                /* being detached: the monitor holds nothing in it any more */
+	struct watch tun;
+	struct steer_open *open;       /* [STEER_BLOCKS] */
+	struct steer_traffic *traffic; /* [STEER_SLICES_MAX] */
+	struct address_set addresses;
+	LIST_HEAD(, slice) slices;
+	struct shard shard;
+	struct routes routes;
+	struct counters unknown; /* packets that no slice can be blamed for */
+};
+
+struct slice {
+	LIST_ENTRY(slice) link; /* netns->slices */
+	struct netns *netns;
+	struct slice_conf conf;
+	struct policy_slice policy;
+	uint32_t owned; /* its addresses, present or not: bit mask of indices */
+	struct watch listener;
+	struct client_list clients, lobby; /* served; refused, but not yet told */
+	unsigned served, refused;          /* of them */
+	struct roster flows;               /* open ones */
+	unsigned opened;                   /* flows, those that are being opened included */
+	uint64_t memory;                   /* bytes that they may take */
+	unsigned parked;                   /* packets that wait for a route */
+	uint16_t ip_id;
+	struct counters counters;
+	uint64_t grants, refusals;
+};
+
+struct world {
+	struct netns *netns[PRIV_NETNS_MAX];
+	struct slice *slice[STEER_SLICES_MAX];
+	uint64_t flows; /* number of the youngest flow */
+	int fd_ceiling; /* clients get no fd from here up: a reload needs some too */
+	bool accept_paused;
+};
+
+struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[3], watch_fn *tun_ready);
+void netns_free(struct netns *netns);
+bool netns_set_address(struct netns *netns, const struct priv_address *record);
+int netns_address(const struct netns *netns, const struct addr *addr);
+uint32_t netns_family(const struct netns *netns, int family);
+struct slice *slice_new(struct netns *netns, const struct slice_conf *conf, int listener, watch_fn *accept_ready);
+void slice_free(struct slice *slice);
+void slice_refresh(struct slice *slice);
+unsigned slice_number(const struct slice *slice);
+bool slice_has_member(const struct slice *slice, struct member member);
+void world_fd_closed(struct world *world);
+
+#endif

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""IP packets by hand: written from the RFCs, shares no code with the broker."""
+
+import ipaddress
+import struct
+
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+
+
+def checksum(data):
+    """RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def packed(address):
+    """An address text as bytes."""
+    return ipaddress.ip_address(address).packed
+
+
+def pseudo(src, dst, protocol, length):
+    """Pseudo header (RFC 793, RFC 8200 8.1)."""
+    if len(src) == 4:
+        return src + dst + struct.pack("!BBH", 0, protocol, length)
+    return src + dst + struct.pack("!I3xB", length, protocol)
+
+
+def ip(src, dst, protocol, payload, ttl=64, ident=0x1234, flags=0, offset=0, options=b"", ihl=None, length=None):
+    """An IPv4 or IPv6 packet, by the family of src. flags/offset/options are IPv4's."""
+    src, dst = packed(src), packed(dst)
+    if len(src) == 16:
+        size = len(payload) if length is None else length
+        return struct.pack("!IHBB", 6 << 28, size, protocol, ttl) + src + dst + payload
+    words = 5 + len(options) // 4 if ihl is None else ihl
+    size = 20 + len(options) + len(payload) if length is None else length
+    head = struct.pack("!BBHHHBBH", 4 << 4 | words, 0, size, ident, flags << 13 | offset, ttl, protocol, 0) + src + dst
+    head += options
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def tcp(src, dst, sport, dport, seq=1, ack=0, flags=SYN, payload=b"", window=65535, **more):
+    """A TCP segment in an IP packet."""
+    head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, window, 0, 0)
+    value = checksum(pseudo(packed(src), packed(dst), TCP, len(head) + len(payload)) + head + payload)
+    return ip(src, dst, TCP, head[:16] + struct.pack("!H", value) + head[18:] + payload, **more)
+
+
+def udp(src, dst, sport, dport, payload=b"saferaw", **more):
+    """A UDP datagram in an IP packet."""
+    size = 8 + len(payload)
+    head = struct.pack("!HHHH", sport, dport, size, 0)
+    value = checksum(pseudo(packed(src), packed(dst), UDP, size) + head + payload) or 0xFFFF
+    return ip(src, dst, UDP, head[:6] + struct.pack("!H", value) + payload, **more)
+
+
+def icmp(src, dst, kind, code=0, rest=b"\0\0\0\0", payload=b"", **more):
+    """An ICMP or ICMPv6 message in an IP packet, by the family of src."""
+    head = struct.pack("!BBH", kind, code, 0) + rest
+    if ":" in src:
+        value = checksum(pseudo(packed(src), packed(dst), ICMPV6, len(head) + len(payload)) + head + payload)
+        protocol = ICMPV6
+    else:
+        value, protocol = checksum(head + payload), ICMP
+    return ip(src, dst, protocol, head[:2] + struct.pack("!H", value) + head[4:] + payload, **more)
+
+
+def echo(src, dst, ident, sequence=1, payload=b"saferaw echo", reply=False, **more):
+    """An echo request or reply."""
+    kind = (129 if reply else 128) if ":" in src else (0 if reply else 8)
+    return icmp(src, dst, kind, 0, struct.pack("!HH", ident, sequence), payload, **more)
+
+
+class Packet:
+    """What a packet says, for comparing; attributes are None where they do not apply."""
+
+    def __init__(self, raw):
+        self.raw = raw
+        self.version = raw[0] >> 4
+        self.sport = self.dport = self.flags = self.seq = self.ack = self.type = self.code = self.ident = None
+        self.fragment = False
+        if self.version == 4:
+            words, size, frag, self.ttl, self.protocol = raw[0] & 15, *struct.unpack("!2xH2xHBB", raw[:10])
+            self.src, self.dst = (str(ipaddress.ip_address(raw[at:at + 4])) for at in (12, 16))
+            self.fragment = bool(frag & 0x3FFF)
+            self.header_good = checksum(raw[:words * 4]) == 0
+            self.body = raw[words * 4:size]
+            later = bool(frag & 0x1FFF)
+        else:
+            size, self.protocol, self.ttl = struct.unpack("!4xHBB", raw[:8])
+            self.src, self.dst = (str(ipaddress.ip_address(raw[at:at + 16])) for at in (8, 24))
+            self.header_good = True
+            self.body = raw[40:40 + size]
+            later = False
+            while self.protocol in (0, 43, 44, 60):
+                if self.protocol == 44:
+                    self.fragment = True
+                    later = later or struct.unpack("!H", self.body[2:4])[0] >> 3 != 0
+                skip = 8 if self.protocol == 44 else 8 + self.body[1] * 8
+                self.protocol, self.body = self.body[0], self.body[skip:]
+        self.size = len(raw)
+        if not later:
+            self._transport()
+
+    def _transport(self):
+        body = self.body
+        if self.protocol in (TCP, UDP):
+            self.sport, self.dport = struct.unpack("!HH", body[:4])
+        if self.protocol == TCP:
+            self.seq, self.ack, offset, self.flags = struct.unpack("!IIBB", body[4:14])
+            self.payload = body[(offset >> 4) * 4:]
+        elif self.protocol == UDP:
+            self.payload = body[8:]
+        elif self.protocol in (ICMP, ICMPV6):
+            self.type, self.code = body[0], body[1]
+            self.ident = struct.unpack("!H", body[4:6])[0]
+            self.payload = body[8:]
+
+    def transport_good(self):
+        """Whether the transport checksum is right."""
+        if self.protocol == ICMP:
+            return checksum(self.body) == 0
+        if self.protocol == UDP and self.version == 4 and self.body[6:8] == b"\0\0":
+            return True
+        return checksum(pseudo(packed(self.src), packed(self.dst), self.protocol, len(self.body)) + self.body) == 0
+
+    def __repr__(self):
+        return (f"<IPv{self.version} {self.src}:{self.sport} > {self.dst}:{self.dport} proto {self.protocol} "
+                f"type {self.type} ident {self.ident} flags {self.flags} ttl {self.ttl} size {self.size}>")

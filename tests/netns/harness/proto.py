@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The control protocol, written from saferaw-protocol(7) without a line of libsaferaw."""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import pwd
+import select
+import socket
+import struct
+
+TCP, UDP, ICMP = 0, 1, 2
+HELLO, INFO, OPEN, ROUTE, STATS, FLOWS, PORT, EVENT = range(1, 9)
+CONSUMER = 1
+META, ERRORS = 1, 2
+SHUTDOWN, REVOKED, ADDRESS_GONE, ADDRESS_BACK, ROUTES, MISSED = range(1, 7)
+HEADER = struct.Struct("=HHI")
+OPEN_REQUEST = struct.Struct("=HHIBBBBHH16s16sH6x")
+OPENED = struct.Struct("=HHIiHHQ16s64s408x")
+STATS_REPLY = struct.Struct("=HHIiHHQQQQQQ48Q48Q32Q")
+FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s")
+META_HEADER = struct.Struct("=IIQII")
+ANY = b"\0" * 16
+
+VERDICTS = """pass short version header-length length checksum extension transport option source-route fragment
+read-only protocol icmp-type source port remote loopback multicast broadcast unspecified link-local denied too-big
+no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian""".split()
+
+
+def mapped(address):
+    """An address text as the protocol's 16 bytes; None: any."""
+    if address is None:
+        return ANY
+    raw = ipaddress.ip_address(address).packed
+    return raw if len(raw) == 16 else b"\0" * 10 + b"\xff\xff" + raw
+
+
+def unmapped(raw):
+    """The protocol's 16 bytes as text; None for any."""
+    if raw == ANY:
+        return None
+    address = ipaddress.IPv6Address(raw)
+    return str(address.ipv4_mapped or address)
+
+
+@contextlib.contextmanager
+def user(name):
+    """Effective ids of that user while the context lasts: what SO_PEERCRED of a connection made meanwhile says."""
+    entry = pwd.getpwnam(name)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(entry.pw_gid)
+    os.seteuid(entry.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+class Flow:
+    """A plain flow: the fd, and what the broker said of it."""
+
+    def __init__(self, fd, number, local, port, count, meta):
+        self.socket = socket.socket(fileno=fd)
+        self.number, self.local, self.port, self.count, self.meta = number, local, port, count, meta
+
+    def send(self, packet):
+        """Writes one packet."""
+        return self.socket.send(packet)
+
+    def recv(self, seconds=5.0):
+        """One packet, or None when none came in that time; b'' is end of file."""
+        if not select.select([self.socket], [], [], seconds)[0]:
+            return None
+        data = self.socket.recv(1 << 17)
+        return data
+
+    def drain(self):
+        """Every packet that is there now."""
+        packets = []
+        while packet := self.recv(0):
+            packets.append(packet)
+        return packets
+
+    def close(self):
+        """Gives the flow back."""
+        self.socket.close()
+
+
+class Client:
+    """A conversation. Raises OSError with the errno that the broker gave."""
+
+    def __init__(self, path, name=None, hello=True, seconds=10.0):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(seconds)
+        self.ident = 0
+        self.events = []
+        with user(name) if name else contextlib.nullcontext():
+            self.socket.connect(path)
+        if hello:
+            self.slice = self.hello()
+
+    def request(self, kind, body=b"", fds=0):
+        """Sends one request, returns its reply and the fd that came with it (or None)."""
+        self.ident += 1
+        self.socket.send(HEADER.pack(kind, HEADER.size + len(body), self.ident) + body)
+        return self.reply(kind, self.ident)
+
+    def reply(self, kind, ident):
+        """The reply to that request; events before it are kept."""
+        while True:
+            data, fds, flags, _ = socket.recv_fds(self.socket, 8192, 4)
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "the broker closed the conversation")
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise ValueError("truncated reply")
+            got_kind, size, got_ident = HEADER.unpack_from(data)
+            if size != len(data):
+                raise ValueError(f"size {size} in a message of {len(data)}")
+            if got_kind == EVENT:
+                self.events.append(data)
+                continue
+            if (got_kind, got_ident) != (kind, ident):
+                raise ValueError(f"reply {got_kind}/{got_ident} to {kind}/{ident}")
+            return data, fds[0] if fds else None
+
+    def hello(self, version=1):
+        """The greeting; returns the slice's name."""
+        data, _ = self.request(HELLO, struct.pack("=II", version, 0))
+        error = struct.unpack_from("=i", data, 8)[0]
+        if error:
+            raise OSError(error, os.strerror(error))
+        return data[24:56].rstrip(b"\0").decode()
+
+    def event(self, seconds=5.0):
+        """(type, flow, address) of the next event; None when none came."""
+        if not self.events:
+            self.socket.settimeout(seconds)
+            try:
+                data = self.socket.recv(8192)
+            except TimeoutError:
+                return None
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "closed")
+            self.events.append(data)
+        kind, flow, address = struct.unpack_from("=IxxxxQ16s", self.events.pop(0), 8)
+        return kind, flow, unmapped(address)
+
+    def open(self, protocol, local=None, port=0, remote=None, remote_port=0, count=1, flags=0, family=None, kind=CONSUMER):
+        """Opens a flow."""
+        if family is None:
+            family = socket.AF_UNSPEC
+            for text in (local, remote):
+                if text:
+                    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        self.ident += 1
+        self.socket.send(OPEN_REQUEST.pack(OPEN, OPEN_REQUEST.size, self.ident, kind, protocol, family, flags, port, count,
+                                           mapped(local), mapped(remote), remote_port))
+        data, fd = self.reply(OPEN, self.ident)
+        _, _, _, error, port, count, number, address, text = OPENED.unpack(data)
+        if error:
+            if fd is not None:
+                raise ValueError("a refusal with an fd")
+            raise OSError(error, text.rstrip(b"\0").decode())
+        return Flow(fd, number, unmapped(address), port, count, bool(flags & META))
+
+    def stats(self, flow=0):
+        """A dict: rx_packets, rx_bytes, tx_packets, tx_bytes, grants, refusals, rx {reason: n}, tx {reason: n}, steer [n]."""
+        data, _ = self.request(STATS, struct.pack("=Q", flow))
+        fields = STATS_REPLY.unpack(data)
+        if fields[3]:
+            raise OSError(fields[3], os.strerror(fields[3]))
+        names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "grants", "refusals")
+        result = dict(zip(names, fields[6:12]))
+        rows = fields[4]
+        result["rx"] = dict(zip(VERDICTS, fields[12:12 + rows]))
+        result["tx"] = dict(zip(VERDICTS, fields[60:60 + rows]))
+        result["steer"] = list(fields[108:108 + fields[5]])
+        return result
+
+    def flows(self):
+        """Every flow of the slice: a list of tuples as in struct proto_flow_row."""
+        rows, after = [], 0
+        while True:
+            data, _ = self.request(FLOWS, struct.pack("=Q", after))
+            error, count = struct.unpack_from("=iI", data, 8)
+            if error:
+                raise OSError(error, os.strerror(error))
+            if count == 0:
+                return rows
+            rows += [FLOW_ROW.unpack_from(data, 16 + at * FLOW_ROW.size) for at in range(count)]
+            after = rows[-1][0]
+
+    def close(self):
+        """Ends the conversation; flows live on."""
+        self.socket.close()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The test's side of rogue-relay: what an attacker has who took the relay over."""
+
+import mmap
+import os
+import shutil
+import socket
+import struct
+import tempfile
+
+from .proto import mapped
+
+(BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
+ ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED) = range(1, 20)
+ANY_ADDRESS = 0xFF
+PORTS, CLASSES, ADDRESSES = 65536, 3, 32
+
+
+class Rogue:
+    """Prepares a place for rogue-relay; after start() holds the channel, the TUN and the maps."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="saferaw-rogue-")
+        os.chmod(self.directory, 0o755)
+        self.program = os.path.join(self.directory, "rogue-relay")
+        shutil.copy(os.path.join(os.path.dirname(os.path.dirname(__file__)), "rogue-relay"), self.program)
+        path = os.path.join(self.directory, "rogue.sock")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(path)
+        os.chmod(path, 0o777)
+        self.listener.listen()
+        self.listener.settimeout(20)
+        self.lifeline = self.channel = self.tun = self.open_map = None
+        self.addresses = {}
+
+    def take_over(self):
+        """Waits for rogue-relay, takes the configuration in, and tells the monitor that all is well."""
+        self.lifeline, _ = self.listener.accept()
+        _, fds, _, _ = socket.recv_fds(self.lifeline, 100, 1)
+        self.channel = socket.socket(fileno=fds[0])
+        self.channel.settimeout(10)
+        while True:
+            data, fds, _, _ = socket.recv_fds(self.channel, 256, 8)
+            kind, _ = struct.unpack_from("=II", data)
+            if kind == NETNS:
+                self.tun = fds[0]
+                self.open_map = mmap.mmap(fds[1], PORTS * CLASSES * ADDRESSES)
+            elif kind == ADDRESS:
+                index = data[12]
+                self.addresses[bytes(data[16:32])] = index
+            elif kind == COMMIT:
+                break
+        self.send(READY)
+
+    def send(self, kind, body=b""):
+        """One message to the monitor."""
+        self.channel.send(struct.pack("=II", kind, 8 + len(body)) + body)
+
+    def reserve(self, lo, hi=None, *, slice_number=1, uid=5, kind=1, address=None, netns=0):
+        """Asks the monitor to hold ports; returns the error in its answer."""
+        index = ANY_ADDRESS if address is None else self.addresses[mapped(address)]
+        self.send(RESERVE, struct.pack("=QIIIBBBxHH4x", 77, netns, slice_number, uid, kind, index, 0, lo, hi or lo))
+        while True:
+            data = self.channel.recv(256)
+            if not data:
+                raise ConnectionResetError("the monitor closed the channel")
+            if struct.unpack_from("=I", data)[0] == RESERVED:
+                return struct.unpack_from("=Qi", data, 8)[1]
+
+    def scribble(self):
+        """Opens everything that can be opened."""
+        self.open_map[:] = b"\1" * len(self.open_map)
+
+    def write(self, packet):
+        """Puts a packet, any packet, into the TUN. An error counts as refused."""
+        try:
+            os.write(self.tun, packet)
+        except OSError:
+            pass
+
+    def let_go(self):
+        """The rogue ends; its fds close."""
+        for sock in (self.channel, self.lifeline):
+            if sock:
+                sock.close()
+        if self.tun is not None:
+            os.close(self.tun)
+            self.tun = None
+        if self.open_map is not None:
+            self.open_map.close()
+            self.open_map = None
+        self.channel = self.lifeline = None
+
+    def close(self):
+        """Ends and removes everything."""
+        self.let_go()
+        self.listener.close()
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Test Anything Protocol: one line for each check, a plan at the end."""
+
+import os
+import sys
+import traceback
+
+
+class Failure(Exception):
+    """A check that does not hold."""
+
+
+def check(holds, text):
+    """Raises Failure with text unless holds."""
+    if not holds:
+        raise Failure(text)
+
+
+def equal(got, want, what):
+    """Raises Failure unless got == want."""
+    check(got == want, f"{what}: got {got!r}, want {want!r}")
+
+
+def raises(error, call, *args, **kwargs):
+    """Calls; raises Failure unless it raised OSError with that errno."""
+    try:
+        call(*args, **kwargs)
+    except OSError as caught:
+        equal(caught.errno, error, f"errno of {call.__name__}")
+        return caught
+    raise Failure(f"{call.__name__} succeeded, want errno {error}")
+
+
+def diagnose(text):
+    """Prints text as TAP diagnostics."""
+    for line in str(text).splitlines():
+        print(f"# {line}", flush=True)
+
+
+def main(*tests):
+    """Runs each test (a function without arguments; its doc string's first line names it) and prints TAP.
+
+    SAFERAW_TEST_ONLY, if set, names the one function to run.
+    """
+    if os.geteuid() != 0:
+        print("1..0 # SKIP needs root to make network namespaces")
+        sys.exit(77)
+    only = os.environ.get("SAFERAW_TEST_ONLY")
+    chosen = [test for test in tests if only in (None, test.__name__)]
+    failed = 0
+    for number, test in enumerate(chosen, 1):
+        name = (test.__doc__ or test.__name__).splitlines()[0].rstrip(".")
+        try:
+            test()
+        except Exception as caught:  # pylint: disable=broad-except
+            failed += 1
+            print(f"not ok {number} - {test.__name__}: {name}", flush=True)
+            if isinstance(caught, Failure):
+                diagnose(caught)
+            diagnose(traceback.format_exc())
+        else:
+            print(f"ok {number} - {test.__name__}: {name}", flush=True)
+    print(f"1..{len(chosen)}", flush=True)
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Throw-away network namespaces with veth links between them.
+
+The usual picture is Pair: a host (where the broker runs) and a peer (where
+servers and witnesses run), each with an IPv4 and an IPv6 address:
+
+    host  eth0 192.0.2.1/24, 2001:db8::1/64  ----  eth0 192.0.2.2/24, 2001:db8::2/64  peer
+"""
+
+import atexit
+import contextlib
+import ctypes
+import os
+import socket
+import subprocess
+
+HOST4, PEER4 = "192.0.2.1", "192.0.2.2"
+HOST6, PEER6 = "2001:db8::1", "2001:db8::2"
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+_counter = [0]
+
+
+def run(*argv, check=True, **kwargs):
+    """Runs a command, returns what it printed; a failure raises with what it printed to stderr."""
+    done = subprocess.run(argv, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Namespace:
+    """One named network namespace, deleted at exit."""
+
+    def __init__(self, role):
+        _counter[0] += 1
+        self.name = f"srt{os.getpid()}-{_counter[0]}-{role}"
+        run("ip", "netns", "add", self.name)
+        atexit.register(self.delete)
+        self.path = f"/run/netns/{self.name}"
+        self.run("ip", "link", "set", "lo", "up")
+
+    def delete(self):
+        """Deletes the namespace; again: no effect."""
+        atexit.unregister(self.delete)
+        run("ip", "netns", "delete", self.name, check=False)
+
+    def run(self, *argv, check=True, **kwargs):
+        """run() inside this namespace."""
+        return run("ip", "netns", "exec", self.name, *argv, check=check, **kwargs)
+
+    def popen(self, *argv, **kwargs):
+        """subprocess.Popen inside this namespace."""
+        return subprocess.Popen(["ip", "netns", "exec", self.name, *argv], **kwargs)
+
+    @contextlib.contextmanager
+    def inside(self):
+        """The calling thread is in this namespace while the context lasts."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _libc.setns(there, CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            yield
+        finally:
+            if _libc.setns(home, CLONE_NEWNET) != 0:
+                os._exit(99)  # nothing may go on in the wrong namespace
+            os.close(home)
+            os.close(there)
+
+    def socket(self, family, kind, protocol=0):
+        """A socket of this namespace."""
+        with self.inside():
+            return socket.socket(family, kind, protocol)
+
+    def sysctl(self, name, value=None):
+        """Reads or sets a sysctl by its path below /proc/sys."""
+        with self.inside():
+            path = f"/proc/sys/{name}"
+            if value is not None:
+                with open(path, "w", encoding="ascii") as file:
+                    file.write(str(value))
+            with open(path, encoding="ascii") as file:
+                return file.read().strip()
+
+    def counter(self, name):
+        """One of the kernel's own counters (nstat): TcpOutRsts, IcmpOutDestUnreachs, Icmp6OutDestUnreachs ..."""
+        for line in self.run("nstat", "-asz", name).splitlines():
+            fields = line.split()
+            if fields and fields[0] == name:
+                return int(fields[1])
+        raise KeyError(name)
+
+
+def connect(left, right, left_name="eth0", right_name="eth0"):
+    """A veth pair between two namespaces, up at both ends."""
+    run("ip", "link", "add", left_name, "netns", left.name, "type", "veth",
+        "peer", "name", right_name, "netns", right.name)
+    left.run("ip", "link", "set", left_name, "up")
+    right.run("ip", "link", "set", right_name, "up")
+
+
+class Pair:
+    """A host and a peer on one link."""
+
+    def __init__(self):
+        self.host, self.peer = Namespace("host"), Namespace("peer")
+        connect(self.host, self.peer)
+        for namespace, v4, v6 in ((self.host, HOST4, HOST6), (self.peer, PEER4, PEER6)):
+            namespace.run("ip", "addr", "add", f"{v4}/24", "dev", "eth0")
+            namespace.run("ip", "addr", "add", f"{v6}/64", "dev", "eth0", "nodad")
+
+    def delete(self):
+        """Deletes both."""
+        self.host.delete()
+        self.peer.delete()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.delete()

@@ -1,0 +1,207 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""A relay that was taken over stays inside the slices' ports: steering is the backstop, the monitor widens nothing."""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import threading
+
+from harness import packets, rogue, tap
+from harness.broker import Broker, slice_section
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
+from harness.witness import Witness
+
+
+NEWS = (rogue.ADDRESS_NEWS, rogue.ROUTES_NEWS)
+
+
+@contextlib.contextmanager
+def taken_over(pair, *sections):
+    """A broker whose relay is the rogue; yields (rogue, broker)."""
+    villain = rogue.Rogue()
+    broker = Broker(pair.host, *(sections or (slice_section(extra="local = no"),)), start=False, relay=villain.program)
+    thread = threading.Thread(target=villain.take_over)
+    thread.start()
+    try:
+        broker.start()
+        thread.join()
+        yield villain, broker
+    finally:
+        villain.let_go()
+        broker.stop()
+        villain.close()
+
+
+def forged(source, target, port):
+    """(name, packet): what must not leave, written straight into the TUN."""
+    six = ":" in source
+    stranger = "2001:db8::77" if six else "192.0.2.77"
+    yield "a stranger as source", packets.udp(stranger, target, port, 9)
+    yield "the peer as source", packets.udp(target, target, port, 9)
+    yield "loopback as source", packets.udp("::1" if six else "127.0.0.1", target, port, 9)
+    yield "a port that is not held", packets.udp(source, target, port + 1, 9)
+    yield "a port outside the range", packets.udp(source, target, 22, 9)
+    yield "TCP on a port held for UDP", packets.tcp(source, target, port, 9)
+    yield "an RST from a host port", packets.tcp(source, target, 22, 9, flags=packets.RST)
+    yield "an echo request with a foreign id", packets.echo(source, target, 7)
+    yield "SCTP", packets.ip(source, target, 132, struct.pack("!HHII", port, 9, 0, 0))
+    yield "protocol 255", packets.ip(source, target, 255, bytes(20))
+    yield "cut off", packets.udp(source, target, port, 9)[:(44 if six else 22)]
+    yield "a byte", packets.udp(source, target, port, 9)[:1]
+    yield "version 0", b"\x05" + packets.udp(source, target, port, 9)[1:]
+    if six:
+        body = packets.udp(source, target, port, 9)[40:]
+        yield "a redirect", packets.icmp(source, target, 137, 0, bytes(4), bytes(32))
+        yield "a router advertisement", packets.icmp(source, target, 134, 0, bytes(4), bytes(8))
+        yield "a routing header", packets.ip(source, target, 43, b"\x11\x02\x00\x01" + bytes(20) + body)
+        yield "a fragment", packets.ip(source, target, 44, b"\x11\0\0\x01" + bytes(4) + body)
+        yield "a later fragment", packets.ip(source, target, 44, b"\x11\0\0\x08" + bytes(4) + body)
+        yield "a broken chain", packets.ip(source, target, 60, b"\x11\xff" + bytes(6))
+        yield "multicast", packets.udp(source, "ff02::1", port, 9)
+        yield "loopback", packets.udp(source, "::1", port, 9)
+        yield "denied", packets.udp(source, "fd00:ec2::254", port, 9)
+    else:
+        yield "a redirect", packets.icmp(source, target, 5, 0, bytes(4), packets.udp(target, source, 9, port))
+        yield "a fragment", packets.udp(source, target, port, 9, flags=1)
+        yield "a later fragment", packets.ip(source, target, 17, bytes(32), offset=8)
+        yield "a source route", packets.udp(source, target, port, 9, options=b"\x83\x07\x04\x0a\0\0\x01\0")
+        yield "multicast", packets.udp(source, "224.0.0.1", port, 9)
+        yield "broadcast", packets.udp(source, "255.255.255.255", port, 9)
+        yield "subnet broadcast", packets.udp(source, "192.0.2.255", port, 9)
+        yield "loopback", packets.udp(source, "127.0.0.1", port, 9)
+        yield "denied", packets.udp(source, "169.254.169.254", port, 9)
+        yield "no route", packets.udp(source, "203.0.113.1", port, 9)
+        yield "an ARP look-alike", b"\0\1\x08\0\6\4\0\1" + bytes(20)
+
+
+def test_forged_packets():
+    """Arbitrary packets written to the TUN: nothing but what comes from a held port of the slice leaves."""
+    with Pair() as pair, taken_over(pair) as (villain, _):
+        tap.equal(villain.reserve(40001), 0, "a port of its own is granted")
+        villain.scribble()
+        for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            victim = pair.host.socket(family, socket.SOCK_DGRAM)
+            victim.bind(("::" if ":" in source else "0.0.0.0", 9))
+            victim.settimeout(0)
+            marker = packets.udp(source, target, 40001, 9, b"the marker")
+            with Witness(pair.peer) as witness:
+                for _, packet in forged(source, target, 40001):
+                    villain.write(packet)
+                for _, packet in forged(source, source, 40001):  # into the host itself
+                    villain.write(packet)
+                villain.write(packets.udp(source, source, 40001, 9, b"into the host"))
+                villain.write(marker)
+                tap.check(witness.wait(lambda p: p.raw == marker), "the marker did not leave")
+                # the host's own neighbour discovery and multicast listener reports go on all the time
+                strays = witness.all(lambda p: p.raw != marker and p.type not in (133, 135, 136, 143))
+                tap.equal(strays, [], "what left")
+            tap.raises(errno.EAGAIN, victim.recv, 100)
+
+
+def test_scribbled_map():
+    """With every byte of `open` set, ports that are not held stay the host's: its listener in the range works."""
+    with Pair() as pair, taken_over(pair) as (villain, _):
+        villain.scribble()
+        for source in (HOST4, HOST6):
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            for port in (22, 40007):
+                listener = pair.host.socket(family, socket.SOCK_STREAM)
+                listener.bind((source, port))
+                listener.listen()
+                client = pair.peer.socket(family, socket.SOCK_STREAM)
+                client.settimeout(5)
+                client.connect((source, port))
+                client.close()
+                listener.close()
+            pair.peer.run("ping", "-c1", "-W5", source)
+
+
+def test_forged_requests():
+    """Requests that no sound relay makes widen nothing: refused, or the relay is killed."""
+    with Pair() as pair:
+        listener = pair.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        listener.bind((HOST4, 40009))
+        with taken_over(pair) as (villain, _):
+            tap.equal(villain.reserve(40009), errno.EADDRINUSE, "a port that a kernel socket has")
+            tap.equal(villain.reserve(40001, uid=5), 0, "held by one uid")
+            tap.equal(villain.reserve(40001, uid=9), errno.EADDRINUSE, "the same port for another uid")
+        bodies = (
+            ("a port outside the range", rogue.RESERVE, {"lo": 22}), ("across the range's end", rogue.RESERVE, {"lo": 40999, "hi": 41000}),
+            ("upside down", rogue.RESERVE, {"lo": 40002, "hi": 40001}), ("no such slice", rogue.RESERVE, {"slice_number": 7}),
+            ("slice 0", rogue.RESERVE, {"slice_number": 0}), ("slice 4,000,000,000", rogue.RESERVE, {"slice_number": 4000000000}),
+            ("no such class", rogue.RESERVE, {"kind": 9}), ("no such netns", rogue.RESERVE, {"netns": 5}),
+            ("no such address", rogue.RESERVE, {"index": 31}), ("a release of nothing", rogue.RELEASE, {}))
+        for text, kind, change in bodies:
+            field = {"netns": 0, "slice_number": 1, "uid": 5, "kind": 1, "index": 255, "lo": 40001, "hi": 40001} | change
+            field["hi"] = change.get("hi", field["lo"])
+            common = struct.pack("=IIIBBBxHH4x", *(field[name] for name in ("netns", "slice_number", "uid", "kind", "index")),
+                                 0, field["lo"], field["hi"])
+            expect_no_grant(pair, text, kind, struct.pack("=Q", 1) + common if kind == rogue.RESERVE else common)
+        for text, kind, body in (("a type of the monitor's", rogue.COMMIT, b""), ("no such type", 99, b""),
+                                 ("too short", rogue.RESERVE, bytes(8)), ("too long", rogue.READY, bytes(8))):
+            expect_no_grant(pair, text, kind, body)
+
+
+def expect_no_grant(pair, text, kind, body):
+    """The monitor answers with an error, or closes the channel."""
+    with taken_over(pair) as (villain, broker):
+        villain.send(kind, body)
+        try:
+            while (data := villain.channel.recv(256)) and struct.unpack_from("=I", data)[0] in NEWS:
+                pass
+        except ConnectionResetError:
+            data = b""
+        except TimeoutError as caught:
+            raise tap.Failure(f"{text}: neither an error nor the end\n{broker.log}") from caught
+        if data:
+            tap.equal(struct.unpack_from("=I", data)[0], rogue.RESERVED, f"{text}: type of the answer")
+            tap.check(struct.unpack_from("=i", data, 16)[0] != 0, f"{text}: granted")
+
+
+def test_forged_fds():
+    """Fds sent to the monitor end the relay and do not stay open in the monitor."""
+    with Pair() as pair, taken_over(pair) as (villain, broker):
+        before = len(os.listdir(f"/proc/{broker.process.pid}/fd"))
+        null = os.open("/dev/null", os.O_RDONLY)
+        socket.send_fds(villain.channel, [struct.pack("=II", rogue.READY, 8)], [null] * 3)
+        os.close(null)
+        try:
+            while villain.channel.recv(256):
+                pass
+        except ConnectionResetError:
+            pass
+        broker.wait_log("relay", 2)
+        tap.check(len(os.listdir(f"/proc/{broker.process.pid}/fd")) <= before, "fds left in the monitor")
+
+
+def test_monitor_killed():
+    """The monitor is killed while the rogue lives on with the TUN: nothing forged leaves, nothing is forwarded."""
+    for mode in ("tcx", "clsact"):
+        with Pair() as pair:
+            pair.host.sysctl("net/ipv4/ip_forward", 1)
+            villain = rogue.Rogue()
+            broker = Broker(pair.host, slice_section(), netns=f"attach = {mode}", start=False, relay=villain.program)
+            thread = threading.Thread(target=villain.take_over)
+            thread.start()
+            broker.start()
+            thread.join()
+            tap.equal(villain.reserve(40001), 0, "a port is held")
+            # the rogue itself dies with the monitor; its fds live on here, in other hands
+            broker.kill()
+            with Witness(pair.peer, expression="udp") as witness:
+                for source in ("192.0.2.77", "198.51.100.1"):
+                    villain.write(packets.udp(source, PEER4, 40001, 9, b"forged"))
+                villain.write(packets.udp("2001:db8::77", PEER6, 40001, 9, b"forged"))
+                marker = pair.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                marker.sendto(b"the marker", (PEER4, 9))
+                tap.check(witness.wait(lambda p: p.payload == b"the marker"), "no marker")
+                tap.equal(witness.all(lambda p: p.payload == b"forged"), [], f"{mode}: what left")
+            villain.close()
+            broker.stop()
+
+
+tap.main(test_forged_packets, test_scribbled_map, test_forged_requests, test_forged_fds, test_monitor_killed)

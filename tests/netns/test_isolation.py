@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Nobody starves another: clients that do not read, floods from outside, floods from inside."""
+
+import socket
+import struct
+
+from harness import packets, proto, tap
+from harness.broker import Broker, slice_section
+from harness.topology import HOST4, PEER4, Pair
+from harness.witness import Witness
+
+
+def numbered(flow, count, seconds=10.0):
+    """The numbers in the payloads of the next count packets of flow."""
+    numbers = []
+    while len(numbers) < count:
+        raw = flow.recv(seconds)
+        if not raw:
+            break
+        numbers.append(struct.unpack("!I", packets.Packet(raw).payload[:4])[0])
+    return numbers
+
+
+def test_slow_reader():
+    """A flow that is never read loses its own packets, counted; a flow of the same client loses none."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        deaf, good = client.open(proto.UDP, local=HOST4, port=40001), client.open(proto.UDP, local=HOST4, port=40002)
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for number in range(2000):
+            sender.sendto(struct.pack("!I", number), (HOST4, 40001))
+            if number % 10 == 0:
+                sender.sendto(struct.pack("!I", number), (HOST4, 40002))
+                tap.equal(numbered(good, 1), [number], "the good reader's packet")
+        refused = client.stats(deaf.number)
+        tap.check(refused["rx"]["queue-full"] > 0, "no queue-full counted")
+        tap.equal(refused["rx"]["queue-full"] + refused["rx_packets"], 2000, "counted in all")
+        tap.equal(client.stats(good.number)["rx"]["queue-full"], 0, "the good reader's losses")
+
+
+def test_replies_unread():
+    """A client that never reads its replies is not served on; others are, and fds in flight do not pile up."""
+    with Pair() as pair, Broker(pair.host, slice_section(extra="clients = 200")) as broker:
+        stallers = [proto.Client(broker.slice(), "games") for _ in range(100)]
+        for number, staller in enumerate(stallers):
+            staller.socket.settimeout(0)
+            for ident in range(200):
+                try:
+                    staller.socket.send(proto.OPEN_REQUEST.pack(
+                        proto.OPEN, 56, ident, 1, proto.UDP, socket.AF_INET, 0, 40000 + number * 5 + ident % 5, 1,
+                        proto.mapped(HOST4), proto.mapped(PEER4), 1 + ident))
+                except BlockingIOError:
+                    break
+        client = proto.Client(broker.slice(), "games")
+        flows = [client.open(proto.UDP, local=HOST4, port=40900 + number) for number in range(50)]
+        tap.equal(len(flows), 50, "flows that the good client got")
+        rows = client.flows()
+        tap.check(len(rows) <= 50 + len(stallers), f"{len(rows) - 50} flows for {len(stallers)} clients that read nothing")
+
+
+def test_flood_at_one_slice():
+    """A flood from outside at one slice, whose reader sleeps, costs another slice no packet."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "40000-40999"),
+                                slice_section("two", ("news",), "41000-41999")) as broker:
+        one, two = proto.Client(broker.slice("one"), "games"), proto.Client(broker.slice("two"), "news")
+        victim, quiet = one.open(proto.UDP, local=HOST4, port=40001), two.open(proto.UDP, local=HOST4, port=41001)
+        flood = pair.peer.popen("/usr/bin/python3", "-c", f"""
+import os, socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("{HOST4}", 40001))
+os.write(1, b"x")
+for _ in range(400000):
+    try:
+        s.send(b"flood")
+    except OSError:
+        pass
+""", stdout=-1)
+        flood.stdout.read(1)
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        lost = 0
+        for number in range(1000):
+            sender.sendto(struct.pack("!I", number), (HOST4, 41001))
+            lost += numbered(quiet, 1) != [number]
+        tap.equal(flood.poll(), None, "the flood goes on to the end of the test")
+        flood.kill()
+        flood.wait()
+        flood.stdout.close()
+        tap.equal(lost, 0, "packets that the other slice lost")
+        tap.check(victim.recv(1), "the flooded slice itself gets packets")
+
+
+def test_receive_limit():
+    """packets_in: what is over the slice's limit is dropped in the kernel, counted as steer-in-rate."""
+    with Pair() as pair, Broker(pair.host, slice_section(extra="packets_in = 100")) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, local=HOST4, port=40001)
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for _ in range(1000):
+            sender.sendto(b"too many", (HOST4, 40001))
+        while flow.recv(0.5):
+            pass
+        stats = client.stats()
+        tap.equal(stats["steer"][0] + stats["rx_packets"], 1000, "dropped and received")
+        tap.check(stats["steer"][0] > 700, f"only {stats['steer'][0]} dropped")
+        tap.check(stats["rx_packets"] >= 5, f"only {stats['rx_packets']} received")
+
+
+def test_flood_by_one_client():
+    """A client that sends as fast as it can does not keep another's packet from the wire."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "40000-40999"),
+                                slice_section("two", ("news",), "41000-41999")) as broker:
+        one, two = proto.Client(broker.slice("one"), "games"), proto.Client(broker.slice("two"), "news")
+        loud = [one.open(proto.UDP, local=HOST4, port=40001 + number) for number in range(20)]
+        quiet = two.open(proto.UDP, local=HOST4, port=41001)
+        with Witness(pair.peer, expression="udp src port 41001") as witness:
+            for flow in loud:
+                flow.socket.setblocking(False)
+            for number in range(100):
+                for flow in loud:
+                    packet = packets.udp(HOST4, PEER4, flow.port, 9, b"loud")
+                    try:
+                        for _ in range(50):
+                            flow.send(packet)
+                    except BlockingIOError:
+                        pass
+                quiet.send(packets.udp(HOST4, PEER4, 41001, 9, struct.pack("!I", number)))
+            tap.check(witness.wait(lambda p: p.payload == struct.pack("!I", 99)), "the last one did not arrive")
+            got = [struct.unpack("!I", p.payload)[0] for p in witness.all()]
+            tap.equal(got, list(range(100)), "what arrived of the quiet one")
+
+
+tap.main(test_slow_reader, test_replies_unread, test_flood_at_one_slice, test_receive_limit, test_flood_by_one_client)

@@ -1,0 +1,225 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The network changes under the broker: forwarding rewritten, devices and addresses come and go, tags, gateways, NAT."""
+
+import errno
+import socket
+import struct
+
+from harness import packets, proto, tap
+from harness.broker import Broker, slice_section
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect
+from harness.witness import Witness
+
+BOTH = ((HOST4, PEER4), (HOST6, PEER6))
+
+
+def family_of(address):
+    """AF_INET or AF_INET6."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def reaches(flow, witness, source, target, text):
+    """Raises Failure unless a datagram of flow arrives at the witness."""
+    flow.send(packets.udp(source, target, flow.port, 9, text))
+    tap.check(witness.wait(lambda p: p.payload == text), f"{text!r} to {target} did not arrive")
+
+
+def test_forwarding_rewritten():
+    """Somebody writes ip_forward and all.forwarding, on and off: flows go on sending."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker, Witness(pair.peer, expression="udp") as witness:
+        client = proto.Client(broker.slice(), "games")
+        flows = [(client.open(proto.UDP, local=source, port=40001), source, target) for source, target in BOTH]
+        for round_, value in enumerate((1, 0, 1, 0)):
+            for flow, source, target in flows:
+                reaches(flow, witness, source, target, b"before %d" % round_)
+            pair.host.sysctl("net/ipv4/ip_forward", value)
+            pair.host.sysctl("net/ipv6/conf/all/forwarding", value)
+            # the monitor puts the look-up device right again as soon as the kernel tells it; until then a packet may be refused
+            for flow, source, target in flows:
+                for attempt in range(100):
+                    text = b"after %d %d" % (round_, attempt)
+                    flow.send(packets.udp(source, target, flow.port, 9, text))
+                    if witness.wait(lambda p, t=text: p.payload == t, 0.1):
+                        break
+                tap.check(attempt < 20, f"{target}: {attempt} packets lost after ip_forward = {value}")
+
+
+def test_addresses():
+    """An address goes: its flows are dormant, told and counted; it returns: they resume. A new one can be opened."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker, Witness(pair.peer, expression="udp") as witness:
+        client = proto.Client(broker.slice(), "games")
+        for address, target, length in (("192.0.2.50", PEER4, "24"), ("2001:db8::50", PEER6, "64")):
+            tap.raises(errno.EADDRNOTAVAIL, client.open, proto.UDP, local=address, port=40001)
+            while client.event(0.2):
+                pass
+            nodad = ["nodad"] if ":" in address else []
+            pair.host.run("ip", "addr", "add", f"{address}/{length}", "dev", "eth0", *nodad)
+            tap.equal(await_event(client, proto.ADDRESS_BACK), address, "address that came")
+            flow = client.open(proto.UDP, local=address, port=40001)
+            reaches(flow, witness, address, target, b"from the new address")
+            pair.host.run("ip", "addr", "del", f"{address}/{length}", "dev", "eth0")
+            tap.equal(await_event(client, proto.ADDRESS_GONE), address, "address that went")
+            flow.send(packets.udp(address, target, 40001, 9, b"from nowhere"))
+            tap.equal(client.stats(flow.number)["tx"]["dormant"], 1, "dormant")
+            pair.host.run("ip", "addr", "add", f"{address}/{length}", "dev", "eth0", *nodad)
+            tap.equal(await_event(client, proto.ADDRESS_BACK), address, "address that came back")
+            reaches(flow, witness, address, target, b"from the address again")
+            tap.equal(witness.all(lambda p: p.payload == b"from nowhere"), [], "what left meanwhile")
+
+
+def await_event(client, kind):
+    """The address of the next event of that kind."""
+    while event := client.event():
+        if event[0] == kind:
+            return event[2]
+    raise tap.Failure(f"no event {kind}")
+
+
+def test_wildcard_address():
+    """A flow on any address takes in addresses that come later."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, port=40001)
+        pair.host.run("ip", "addr", "add", "192.0.2.50/24", "dev", "eth0")
+        tap.equal(await_event(client, proto.ADDRESS_BACK), "192.0.2.50", "address that came")
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for address in (HOST4, "192.0.2.50"):
+            sender.sendto(b"to any", (address, 40001))
+            tap.equal(packets.Packet(flow.recv()).dst, address, "destination")
+
+
+def test_uplinks():
+    """A second uplink appears, carries flows both ways, also by a gateway, and goes again."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, port=40001)
+        for round_ in range(2):
+            other = Namespace("other")
+            connect(pair.host, other, "eth1", "eth0")
+            pair.host.run("ip", "addr", "add", "198.51.100.1/24", "dev", "eth1")
+            other.run("ip", "addr", "add", "198.51.100.2/24", "dev", "eth0")
+            tap.equal(await_event(client, proto.ADDRESS_BACK), "198.51.100.1", "address that came")
+            pair.host.run("ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.2")
+            with Witness(other, expression="udp") as witness:
+                reaches(flow, witness, "198.51.100.1", "198.51.100.2", b"on link %d" % round_)
+                reaches(flow, witness, "198.51.100.1", "203.0.113.9", b"by gateway %d" % round_)
+            sender = other.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sender.sendto(b"in by the second", ("198.51.100.1", 40001))
+            got = packets.Packet(flow.recv())
+            tap.equal((got.payload, got.src), (b"in by the second", "198.51.100.2"), "what came in")
+            pair.host.run("ip", "link", "del", "eth1")
+            tap.equal(await_event(client, proto.ADDRESS_GONE), "198.51.100.1", "address that went")
+            other.delete()
+
+
+def test_source_filled():
+    """A zero source, an IPv4 id of 0 and the header checksum are filled in; the source is the route's."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        pair.host.run("ip", "addr", "add", "192.0.2.50/24", "dev", "eth0")
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, port=40001)
+        with Witness(pair.peer, expression="udp") as witness:
+            blank = bytearray(packets.udp("0.0.0.0", PEER4, 40001, 9, b"blank", ident=0))
+            blank[10:12] = b"\0\0"
+            flow.send(bytes(blank))
+            got = witness.wait(lambda p: p.payload == b"blank")
+            tap.equal((got.src, got.header_good, got.transport_good()), (HOST4, True, True), "source and checksums")
+            tap.check(got.raw[4:6] != b"\0\0", "the id is still 0")
+            flow.send(packets.udp("::", PEER6, 40001, 9, b"blank six"))
+            got = witness.wait(lambda p: p.payload == b"blank six")
+            tap.equal((got.src, got.transport_good()), (HOST6, True), "source and checksum")
+
+
+def test_vlan_tag():
+    """A VLAN-tagged frame to a steered port is not steered (it would arrive with a hole in its header)."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, local=HOST4, port=40001)
+        raw = pair.peer.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        raw.bind(("eth0", 0))
+        mac = {name: bytes.fromhex(namespace.run("cat", "/sys/class/net/eth0/address").strip().replace(":", ""))
+               for name, namespace in (("host", pair.host), ("peer", pair.peer))}
+        tagged = packets.udp(PEER4, HOST4, 9, 40001, b"tagged")
+        plain = packets.udp(PEER4, HOST4, 9, 40001, b"plain")
+        raw.send(mac["host"] + mac["peer"] + struct.pack("!HHH", 0x8100, 5, 0x0800) + tagged)
+        raw.send(b"\x02\0\0\0\0\x77" + mac["peer"] + b"\x08\0" + plain)  # another station's frame
+        raw.send(mac["host"] + mac["peer"] + b"\x08\0" + plain + b"ethernet padding")
+        got = packets.Packet(flow.recv())
+        tap.equal((got.payload, got.size), (b"plain", len(plain)), "the first packet that the flow got")
+        tap.equal(flow.drain(), [], "what it got besides")
+
+
+def test_bad_from_wire():
+    """From the wire: bad header checksum, lying lengths, martian sources do not reach a flow; what is good does."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, port=40001)
+        raw = pair.peer.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        raw.bind(("eth0", 0))
+        ether = b"".join(bytes.fromhex(namespace.run("cat", "/sys/class/net/eth0/address").strip().replace(":", ""))
+                         for namespace in (pair.host, pair.peer))
+        good4, good6 = packets.udp(PEER4, HOST4, 9, 40001), packets.udp(PEER6, HOST6, 9, 40001)
+        for packet in (
+                good4[:10] + b"\xde\xad" + good4[12:], packets.udp(PEER4, HOST4, 9, 40001, length=400), good4[:22],
+                packets.udp("127.0.0.1", HOST4, 9, 40001), packets.udp("224.0.0.1", HOST4, 9, 40001),
+                packets.udp("0.0.0.0", HOST4, 9, 40001), packets.udp(HOST4, HOST4, 9, 40001),
+                packets.udp("::1", HOST6, 9, 40001), packets.udp("ff02::1", HOST6, 9, 40001),
+                packets.udp("::", HOST6, 9, 40001), packets.udp(HOST6, HOST6, 9, 40001), good6[:44]):
+            raw.send(ether + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\0") + packet)
+        raw.send(ether + b"\x08\0" + good4)
+        tap.equal(flow.recv(), good4, "the first packet that the flow got")
+        raw.send(ether + b"\x86\xdd" + good6)
+        tap.equal(flow.recv(), good6, "the second")
+
+
+def test_fragments_in():
+    """A fragmented datagram reaches the flow as it came, first and later fragments; the host's own are untouched."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        for source, _ in BOTH:
+            flow = client.open(proto.UDP, local=source, port=40001)
+            sender = pair.peer.socket(family_of(source), socket.SOCK_DGRAM)
+            sender.sendto(b"z" * 4000, (source, 40001))
+            got = [packets.Packet(flow.recv()) for _ in range(3)]
+            tap.check(all(packet.fragment and packet.size <= 1500 for packet in got), f"fragments: {got}")
+            tap.equal(sum(len(packet.body) for packet in got), 4008, "bytes in all")
+            receiver = pair.host.socket(family_of(source), socket.SOCK_DGRAM)
+            receiver.bind((source, 40002))
+            receiver.settimeout(5)
+            sender.sendto(b"z" * 4000, (source, 40002))
+            tap.equal(len(receiver.recv(8000)), 4000, "the host's own datagram")
+            tap.equal(flow.drain(), [], "what the flow got besides")
+
+
+def test_nowhere_to_go():
+    """No route, subnet broadcast: nothing goes up the host's stack or out, and it is counted."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        for source, target, places in ((HOST4, PEER4, ("203.0.113.1", "192.0.2.255")), (HOST6, PEER6, ("2001:db8:1::1",))):
+            flow = client.open(proto.UDP, local=source, port=40001)
+            with Witness(pair.peer, expression="udp") as witness:
+                for place in places:
+                    before = client.stats()
+                    flow.send(packets.udp(source, place, 40001, 9, b"to nowhere"))
+                    reaches(flow, witness, source, target, b"the marker for " + place.encode())
+                    after = client.stats()
+                    counted = sum(after["steer"]) - sum(before["steer"]) + after["tx"]["no-route"] - before["tx"]["no-route"]
+                    tap.equal(counted, 1, f"counts for {place}")
+                tap.equal(witness.all(lambda p: p.payload == b"to nowhere"), [], "what left")
+
+
+def test_nat_warned():
+    """A NAT chain on the host: a warning at the start, and flows work all the same."""
+    with Pair() as pair:
+        pair.host.run("nft", "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; };"
+                             "add rule ip nat post oifname eth0 masquerade")
+        with Broker(pair.host, slice_section()) as broker, Witness(pair.peer, expression="udp") as witness:
+            tap.check("NAT" in broker.log or "nat" in broker.log, f"no warning:\n{broker.log}")
+            flow = proto.Client(broker.slice(), "games").open(proto.UDP, local=HOST4, port=40001)
+            reaches(flow, witness, HOST4, PEER4, b"untranslated")
+            tap.equal(witness.all(lambda p: p.payload == b"untranslated")[0].sport, 40001, "source port")
+
+
+tap.main(test_forwarding_rewritten, test_addresses, test_wildcard_address, test_uplinks, test_source_filled, test_vlan_tag,
+         test_bad_from_wire, test_fragments_in, test_nowhere_to_go, test_nat_warned)

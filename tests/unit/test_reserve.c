@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_reserve.c: who holds which ports, and whether the rest of the host stays off them
+ *
+ * Nothing sleeps but for the shortest quarantine that there is: what is to stay
+ * held is given an hour, what is to go is given no time at all.
+ */
+#include <netinet/tcp.h>
+
+#include "reserve_world.h"
+
+START_TEST(every_address)
+{
+	unsigned class;
+
+	for (class = 0; class < STEER_CLASSES; class ++) {
+		ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_UNSPEC, 5000, 5009), 0);
+		ck_assert_uint_eq(held_fds(), 10);
+		ck_held(class, 5000, 0xf);
+		ck_held(class, 5009, 0xf);
+		ck_held(class, 5010, 0);
+		ck_assert_int_eq(release(&all, 10, class, ANY, AF_UNSPEC, 5000, 5009, 0), 0);
+		ck_assert_uint_eq(held_fds(), 0);
+		ck_held(class, 5000, 0);
+	}
+}
+END_TEST
+
+START_TEST(one_family)
+{
+	unsigned class;
+
+	for (class = CLASS_TCP; class <= CLASS_UDP; class ++) {
+		ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_INET, 5000, 5000), 0);
+		ck_held(class, 5000, 0x3);
+		ck_assert_int_eq(acquire(&all, 11, class, ANY, AF_INET6, 5000, 5000), 0);
+		ck_held(class, 5000, 0xf);
+		ck_assert_uint_eq(held_fds(), 2);
+		ck_assert_int_eq(acquire(&all, 11, class, ANY, AF_UNSPEC, 5000, 5000), EADDRINUSE);
+		ck_assert_int_eq(release(&all, 10, class, ANY, AF_INET, 5000, 5000, 0), 0);
+		ck_held(class, 5000, 0xc);
+		ck_assert_int_eq(acquire(&all, 11, class, ANY, AF_UNSPEC, 5000, 5000), 0);
+		ck_held(class, 5000, 0xf);
+		ck_assert_uint_eq(held_fds(), 2);
+		reserve_orphan(&ns, 0);
+	}
+}
+END_TEST
+
+START_TEST(one_address)
+{
+	unsigned class, row;
+
+	for (class = CLASS_TCP; class <= CLASS_UDP; class ++)
+		for (row = 0; row < ROWS; row++) {
+			ck_assert_int_eq(acquire(&all, 10, class, row, 0, 5000, 5001), 0);
+			ck_assert_uint_eq(held_fds(), 2);
+			ck_held(class, 5001, 1u << row);
+			ck_assert_int_eq(release(&all, 10, class, row, 0, 5000, 5001, 0), 0);
+			ck_held(class, 5001, 0);
+		}
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000), 0);
+	ck_held(CLASS_TCP, 6000, 0x5);
+	ck_assert_int_eq(acquire(&second, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000), 0);
+	ck_held(CLASS_TCP, 6000, 0x7);
+	ck_assert_int_eq(acquire(&second, 10, CLASS_TCP, ANY, AF_INET6, 6001, 6001), EADDRNOTAVAIL);
+}
+END_TEST
+
+START_TEST(references)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, 0, 0, 5000, 5000), 0);
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_assert_uint_eq(entered, 1);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_INET, 5000, 5000, 0), EINVAL);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000, 0), 0);
+	ck_held(CLASS_TCP, 5000, 0xf);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000, 0), 0);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000, 0), EINVAL);
+	/* the socket for all is still what holds the one */
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_assert(marks[CLASS_TCP][0][5000] && !marks[CLASS_TCP][1][5000]);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, 1, 0, 5000, 5000), 0);
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 0, 0, 5000, 5000, 0), 0);
+	ck_assert_int_eq(release(&all, 11, CLASS_TCP, 1, 0, 5000, 5000, 0), 0);
+	ck_held(CLASS_TCP, 5000, 0);
+}
+END_TEST
+
+START_TEST(one_then_all)
+{
+	unsigned class;
+
+	for (class = CLASS_TCP; class <= CLASS_UDP; class ++) {
+		ck_assert_int_eq(acquire(&all, 10, class, 0, 0, 5000, 5000), 0);
+		ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_UNSPEC, 5000, 5000), 0);
+		/* IPv4 address by address, IPv6 at once */
+		ck_assert_uint_eq(held_fds(), 3);
+		ck_held(class, 5000, 0xf);
+		ck_assert_int_eq(release(&all, 10, class, 0, 0, 5000, 5000, 0), 0);
+		ck_held(class, 5000, 0xf);
+		ck_assert_int_eq(release(&all, 10, class, ANY, AF_UNSPEC, 5000, 5000, 0), 0);
+		ck_held(class, 5000, 0);
+	}
+}
+END_TEST
+
+START_TEST(owners)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, 0, 0, 5000, 5005), 0);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_UDP, 0, 0, 5004, 5009), EADDRINUSE);
+	ck_assert_uint_eq(in_the_way, 5004);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_UDP, ANY, AF_INET, 5005, 5005), EADDRINUSE);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_UDP, ANY, AF_INET6, 5005, 5005), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, ANY, AF_UNSPEC, 5005, 5005), EADDRINUSE);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_UDP, 1, 0, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, 0, 0, 5000, 5000), 0);
+	ck_assert_int_eq(release(&all, 11, CLASS_UDP, 0, 0, 5000, 5000, 0), EINVAL);
+	ck_held(CLASS_UDP, 5000, 0x3);
+	ck_held(CLASS_UDP, 5006, 0);
+}
+END_TEST
+
+START_TEST(out_of_range)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 4999, 5000), EACCES);
+	ck_assert_uint_eq(in_the_way, 4999);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5990, 6009), EACCES);
+	ck_assert_uint_eq(in_the_way, 6000);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5001, 5000), EINVAL);
+	ck_assert_int_eq(acquire(&all, 10, STEER_CLASSES, ANY, AF_UNSPEC, 5000, 5000), EINVAL);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNIX, 5000, 5000), EINVAL);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 1, 0, 6000, 6000), EACCES);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ROWS, 0, 5000, 5000), EADDRNOTAVAIL);
+	ns.address[0].present = false;
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, 0, 0, 5000, 5000), EADDRNOTAVAIL);
+	ck_assert_uint_eq(entered, 0);
+	ck_assert_uint_eq(marked, 0);
+}
+END_TEST
+
+START_TEST(bad_releases)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, 0, 0, 5000, 5002), 0);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 0, 0, 5000, 5003, 0), EINVAL);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 0, 0, 5002, 5001, 0), EINVAL);
+	ck_assert_int_eq(release(&all, 10, STEER_CLASSES, 0, 0, 5000, 5000, 0), EINVAL);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 1, 0, 5000, 5000, 0), EINVAL);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 200, 0, 5000, 5000, 0), EINVAL);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 5000, 5000, 0), EINVAL);
+	ck_held(CLASS_TCP, 5000, 0x1);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 0, 0, 5000, 5002, HOUR_MS), 0);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 0, 0, 5000, 5002, HOUR_MS), EINVAL);
+}
+END_TEST
+
+START_TEST(half_way)
+{
+	unsigned class, row;
+
+	for (class = CLASS_TCP; class <= CLASS_UDP; class ++)
+		for (row = 0; row < ROWS; row++) {
+			int foreign = open_foreign(class, row, 5007);
+
+			ck_assert_int_ge(foreign, 0);
+			ck_assert_int_eq(acquire(&all, 10, class, 0, 0, 5002, 5002), 0);
+			ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_UNSPEC, 5000, 5009), EADDRINUSE);
+			ck_assert_uint_eq(in_the_way, 5007);
+			ck_assert_uint_eq(held_fds(), 2);
+			ck_held(class, 5002, 1);
+			ck_held(class, 5000, 0);
+			ck_assert_int_eq(release(&all, 10, class, 0, 0, 5002, 5002, 0), 0);
+			close(foreign);
+			ck_assert_uint_eq(held_fds(), 0);
+		}
+}
+END_TEST
+
+START_TEST(no_more_files)
+{
+	struct rlimit limit, low = {64, 64};
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	low.rlim_max = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5499), EMFILE);
+	ck_assert_uint_gt(in_the_way, 5030);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_uint_eq(held_fds(), 0);
+	ck_assert_uint_eq(marked, 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5499), 0);
+}
+END_TEST
+
+START_TEST(quarantine)
+{
+	int ms;
+
+	ck_assert_int_eq(reserve_sweep(&ns), -1);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5001), 0);
+	ck_assert_int_eq(reserve_sweep(&ns), -1);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5001, HOUR_MS), 0);
+	ms = reserve_sweep(&ns);
+	ck_assert(ms > HOUR_MS - 5000 && ms <= HOUR_MS + 100);
+	ck_held(CLASS_TCP, 5000, 0xf);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, 0, 0, 5000, 5000), EADDRINUSE);
+	/* its owner may have it again, in another form too */
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, 0, 0, 5001, 5001), 0);
+	ck_assert_uint_eq(held_fds(), 2);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000, 1), 0);
+	while ((ms = reserve_sweep(&ns)) >= 0 && ms < 1000) {
+		ck_assert_int_gt(ms, 0);
+		poll(NULL, 0, ms);
+	}
+	ck_held(CLASS_TCP, 5000, 0);
+	ck_held(CLASS_TCP, 5001, 0xf);
+}
+END_TEST
+
+START_TEST(over_but_not_swept)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, 0, 0, 5000, 5000), 0);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, 0, 0, 5000, 5000, 1), 0);
+	poll(NULL, 0, 102);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_held(CLASS_TCP, 5000, 0xf);
+	ck_assert_int_eq(reserve_sweep(&ns), -1);
+}
+END_TEST
+
+START_TEST(dead_relay)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5009), 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_UDP, 0, 0, 6000, 6000), 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_UDP, 0, 0, 6000, 6000), 0);
+	reserve_orphan(&ns, HOUR_MS);
+	ck_held(CLASS_TCP, 5000, 0xf);
+	ck_held(CLASS_UDP, 6000, 0x1);
+	ck_assert_int_eq(release(&first, 10, CLASS_UDP, 0, 0, 6000, 6000, 0), EINVAL);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), EADDRINUSE);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_UDP, 0, 0, 6000, 6000), 0);
+	ck_assert_int_eq(release(&first, 10, CLASS_UDP, 0, 0, 6000, 6000, 0), 0);
+	ck_held(CLASS_UDP, 6000, 0);
+	/* what waits already waits no longer, and the second death takes what the second relay had */
+	reserve_orphan(&ns, 0);
+	ck_held(CLASS_TCP, 5000, 0);
+	ck_held(CLASS_TCP, 5001, 0xf);
+}
+END_TEST
+
+/**
+ * counter() - a counter of the namespace
+ * @group: line in /proc/net/snmp, with its colon
+ * @name: column
+ */
+static unsigned long counter(const char *group, const char *name)
+{
+	char names[2048], values[2048], *a, *b, *rest_a = NULL, *rest_b = NULL;
+	FILE *fp = fopen("/proc/thread-self/net/snmp", "r");
+	unsigned long value = 0;
+
+	while (fgets(names, sizeof(names), fp) && fgets(values, sizeof(values), fp)) {
+		if (strncmp(names, group, strlen(group)) != 0)
+			continue;
+		a = strtok_r(names, " \n", &rest_a);
+		b = strtok_r(values, " \n", &rest_b);
+		for (; a && b && strcmp(a, name) != 0; a = strtok_r(NULL, " \n", &rest_a))
+			b = strtok_r(NULL, " \n", &rest_b);
+		ck_assert(a && b);
+		value = strtoul(b, NULL, 10);
+	}
+	fclose(fp);
+	return value;
+}
+
+/**
+ * knock() - a SYN and a datagram to a port on the first address
+ * @port: port
+ *
+ * Return: what became of the connection, TCP_SYN_SENT if nobody answered
+ */
+static int knock(unsigned port)
+{
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
+	struct sockaddr_storage ss;
+	struct tcp_info info;
+	socklen_t size = sizeof(info);
+
+	addr_to_sockaddr(&ns.address[0].addr, (uint16_t)port, &ss);
+	ck_assert_int_lt(connect(tcp, (struct sockaddr *)&ss, sizeof(ss)), 0);
+	ck_assert_int_eq(getsockopt(tcp, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+	ck_assert_int_eq(sendto(udp, "x", 1, 0, (struct sockaddr *)&ss, sizeof(struct sockaddr_in)), 1);
+	close(tcp);
+	close(udp);
+	return info.tcpi_state;
+}
+
+START_TEST(silence)
+{
+	unsigned long resets = counter("Tcp:", "OutRsts"), unreachable = counter("Icmp:", "OutDestUnreachs");
+
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, 0, 0, 5001, 5001), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, 0, 0, 5001, 5001), 0);
+	ck_assert_int_eq(knock(5000), TCP_SYN_SENT);
+	ck_assert_int_eq(knock(5001), TCP_SYN_SENT);
+	ck_assert_uint_eq(counter("Tcp:", "OutRsts"), resets);
+	ck_assert_uint_eq(counter("Icmp:", "OutDestUnreachs"), unreachable);
+	ck_assert_int_eq(knock(5002), TCP_CLOSE);
+	ck_assert_uint_eq(counter("Tcp:", "OutRsts"), resets + 1);
+	ck_assert_uint_eq(counter("Icmp:", "OutDestUnreachs"), unreachable + 1);
+}
+END_TEST
+
+START_TEST(address_came)
+{
+	add_row(texts[ROWS], false);
+	own(&first, texts[ROWS]);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6001), 0);
+	ck_assert_int_eq(acquire(&second, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6001), 0);
+	ck_assert(!marks[CLASS_TCP][ROWS][6000]);
+	ck_assert_uint_eq(held_fds(), 1 + 4 + 2);
+	run("ip addr add 192.0.2.9/32 dev lo");
+	ck_assert_int_ge(open_foreign(CLASS_TCP, ROWS, 6001), 0);
+	ns.address[ROWS].present = true;
+	reserve_address_came(&ns, ROWS);
+	ck_assert(marks[CLASS_TCP][ROWS][5000] && marks[CLASS_TCP][ROWS][6000]);
+	/* somebody else was first there */
+	ck_assert(!marks[CLASS_TCP][ROWS][6001]);
+	ck_held(CLASS_TCP, 6001, 0x7);
+	ck_assert(shut(CLASS_TCP, ROWS, 6000) && shut(CLASS_TCP, ROWS, 5000));
+	ck_assert_uint_eq(held_fds(), 1 + 4 + 2 + 1 + 1);
+	reserve_address_came(&ns, ROWS);
+	ck_assert_uint_eq(held_fds(), 1 + 4 + 2 + 1 + 1);
+	base_fds++; /* the foreign one */
+}
+END_TEST
+
+START_TEST(new_address)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_INET6, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	add_row("2001:db8::9", true);
+	reserve_address_came(&ns, ROWS);
+	ck_assert(marks[CLASS_TCP][ROWS][5000] && marks[CLASS_ICMP][ROWS][5000]);
+	ck_assert_uint_eq(held_fds(), 2);
+}
+END_TEST
+
+START_TEST(before_any_address)
+{
+	unsigned i;
+
+	ns.addresses = 0;
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, ANY, AF_INET, 5000, 5000), EADDRINUSE);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000), EADDRNOTAVAIL);
+	ns.addresses = ROWS;
+	for (i = 0; i < ROWS; i++)
+		reserve_address_came(&ns, i);
+	ck_held(CLASS_TCP, 5000, 0xf);
+}
+END_TEST
+
+/**
+ * reload() - a new configuration
+ * @slice: its slices
+ * @n: how many
+ */
+static void reload(const struct conf_slice *slice, unsigned n)
+{
+	struct conf_netns names[2] = {{.name = "other"}, {.name = "test"}};
+	struct conf conf = {.netnses = 2, .netns = names, .slices = n, .slice = calloc(n + 1, sizeof(*slice))};
+
+	if (n)
+		memcpy(conf.slice, slice, n * sizeof(*slice));
+	while (n--)
+		conf.slice[n].netns = 1;
+	reserve_refit(&ns, &conf);
+	free(conf.slice);
+}
+
+START_TEST(refit)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5001), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5002, 5002), 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 0, 0, 6000, 6000), 0);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5002, 5002, HOUR_MS), 0);
+	all.range[CLASS_TCP].hi = 5000;
+	reload(&all, 1);
+	ck_held(CLASS_TCP, 5000, 0xf);
+	ck_held(CLASS_TCP, 5001, 0);
+	ck_held(CLASS_TCP, 5002, 0);
+	ck_held(CLASS_TCP, 6000, 0);
+	ck_assert_uint_eq(held_fds(), 1);
+	/* the relay lets go of what it lost, once */
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5001, 5001, HOUR_MS), 0);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5001, 5001, HOUR_MS), EINVAL);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5002, 5002, HOUR_MS), EINVAL);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 6000, 6000, HOUR_MS), 0);
+	ck_assert_int_eq(reserve_sweep(&ns), -1);
+}
+END_TEST
+
+START_TEST(stale_is_in_nobodys_way)
+{
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 0, 0, 6000, 6000), 0);
+	reload(NULL, 0);
+	ck_assert_uint_eq(held_fds(), 0);
+	second.addresses = 0;
+	reload(&second, 1);
+	ck_assert_int_eq(acquire(&second, 11, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000), 0);
+	ck_held(CLASS_TCP, 6000, 0xf);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 6000, 6000, 0), 0);
+	ck_held(CLASS_TCP, 6000, 0xf);
+}
+END_TEST
+
+START_TEST(stale_comes_back)
+{
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 0, 0, 6000, 6000), 0);
+	reload(NULL, 0);
+	reload(&first, 1);
+	ck_held(CLASS_TCP, 6000, 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 0, 0, 6000, 6000), 0);
+	ck_held(CLASS_TCP, 6000, 1);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 6000, 6000, 0), 0);
+	ck_held(CLASS_TCP, 6000, 1);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 6000, 6000, 0), 0);
+	ck_held(CLASS_TCP, 6000, 0);
+	/* the relay died in between */
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 0, 0, 6000, 6000), 0);
+	reload(NULL, 0);
+	reserve_orphan(&ns, HOUR_MS);
+	ck_assert_int_eq(reserve_sweep(&ns), -1);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 6000, 6000, 0), EINVAL);
+}
+END_TEST
+
+START_TEST(other_addresses)
+{
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000), 0);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, 0, 0, 6000, 6000), 0);
+	first.addresses = 0;
+	own(&first, texts[3]);
+	reload(&first, 1);
+	ck_held(CLASS_TCP, 6000, 0x8);
+	first.addresses = 0;
+	reload(&first, 1);
+	ck_held(CLASS_TCP, 6000, 0xf);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000, 0), 0);
+	ck_assert_int_eq(release(&first, 10, CLASS_TCP, 0, 0, 6000, 6000, 0), 0);
+	ck_held(CLASS_TCP, 6000, 0);
+}
+END_TEST
+
+START_TEST(identifiers)
+{
+	ck_assert_int_eq(acquire(&first, 10, CLASS_ICMP, 0, 0, 6000, 6000), 0);
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_held(CLASS_ICMP, 6000, 0x1);
+	ck_assert_int_eq(acquire(&second, 11, CLASS_ICMP, 1, 0, 6000, 6000), 0);
+	ck_assert_int_eq(acquire(&second, 10, CLASS_ICMP, ANY, AF_INET, 6000, 6000), EADDRINUSE);
+	ck_held(CLASS_ICMP, 6000, 0x3);
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_assert_int_eq(release(&first, 10, CLASS_ICMP, 0, 0, 6000, 6000, 0), 0);
+	ck_held(CLASS_ICMP, 6000, 0x2);
+	ck_assert_int_ge(open_foreign(CLASS_ICMP, 2, 6001), 0);
+	base_fds++;
+	ck_assert_int_eq(acquire(&second, 11, CLASS_ICMP, 1, 0, 6001, 6001), EADDRINUSE);
+}
+END_TEST
+
+START_TEST(ping_groups)
+{
+	/* nobody can have a ping socket: nothing to be held */
+	run("echo 1 0 >/proc/sys/net/ipv4/ping_group_range");
+	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_uint_eq(held_fds(), 0);
+	ck_assert(marks[CLASS_ICMP][0][5000]);
+	ck_assert_int_eq(release(&all, 10, CLASS_ICMP, ANY, AF_UNSPEC, 5000, 5000, 0), 0);
+	/* others can: the socket is made as one of them */
+	run("echo 100 200 >/proc/sys/net/ipv4/ping_group_range");
+	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_assert_uint_eq(getegid(), 0);
+	ck_assert_int_eq(setegid(150), 0);
+	ck_held(CLASS_ICMP, 5000, 0xf);
+	/* and may not be: as an unprivileged process would find it */
+	ck_assert_int_eq(setegid(0), 0);
+	run("echo 100 200 >/proc/sys/net/ipv4/ping_group_range");
+	ck_assert_int_eq(seteuid(1), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, ANY, AF_UNSPEC, 5001, 5001), EADDRNOTAVAIL);
+	ck_assert_int_eq(seteuid(0), 0);
+}
+END_TEST
+
+START_TEST(without_ipv6)
+{
+	ns.addresses = 2;
+	no_v6 = true;
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, ANY, AF_INET, 5000, 5000), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, ANY, AF_INET6, 5001, 5001), EADDRNOTAVAIL);
+	ck_assert(marks[CLASS_TCP][1][5000] && marks[CLASS_UDP][1][5000]);
+	ck_assert(shut(CLASS_TCP, 0, 5000) && shut(CLASS_UDP, 1, 5000));
+	no_v6 = false;
+	ns.addresses = ROWS;
+	reserve_orphan(&ns, 0);
+}
+END_TEST
+
+/** main() - run them; exit status is the number of failures */
+int main(void)
+{
+	const TTest *const tests[] = {
+		every_address,   one_family,   one_address,        references,       one_then_all,
+		owners,          out_of_range, bad_releases,       half_way,         no_more_files,
+		quarantine,      dead_relay,   over_but_not_swept, silence,          address_came,
+		new_address,     refit,        before_any_address, stale_comes_back, stale_is_in_nobodys_way,
+		other_addresses, identifiers,  ping_groups,        without_ipv6,
+	};
+
+	return world_run("reserve", tests, ARRAY_SIZE(tests), 1);
+}

@@ -193,7 +193,6 @@ struct proto_port {
 #define PROTO_PORT_FOREIGN 0 /* outside the slice's ranges */
 #define PROTO_PORT_FREE 1
 #define PROTO_PORT_OPEN 2
-#define PROTO_PORT_QUIET 3 /* closed or orphaned a moment ago: quarantine */
 struct proto_port_reply {
 	struct proto_header header;
 	int32_t error;

@@ -40,6 +40,7 @@ struct attaching {
 
 /**
  * open_namespace() - its file
+ * @a: the namespace
  */
 static int open_namespace(const struct attaching *a)
 {
@@ -51,6 +52,7 @@ static int open_namespace(const struct attaching *a)
 
 /**
  * close_namespace() - the reverse of open_namespace()
+ * @a: the namespace
  */
 static void close_namespace(const struct attaching *a)
 {
@@ -71,6 +73,7 @@ static int list_devices(void *arg)
 
 /**
  * restore() - sysctls that a monitor which was killed has left changed
+ * @a: the namespace
  */
 static int restore(const struct attaching *a)
 {
@@ -79,6 +82,7 @@ static int restore(const struct attaching *a)
 
 /**
  * sweep() - steering that a monitor which was killed has left on devices
+ * @a: the namespace
  *
  * Also on those that are no uplinks any more; our own TUNs are new.
  */
@@ -99,6 +103,7 @@ static int sweep(const struct attaching *a)
 
 /**
  * open_tuns() - the devices
+ * @a: the namespace
  */
 static int open_tuns(const struct attaching *a)
 {
@@ -107,6 +112,7 @@ static int open_tuns(const struct attaching *a)
 
 /**
  * close_tuns() - the reverse of open_tuns()
+ * @a: the namespace
  */
 static void close_tuns(const struct attaching *a)
 {
@@ -151,6 +157,7 @@ static int settle_device(const struct attaching *a, const char *name, unsigned i
 
 /**
  * settle_tuns() - both devices ready to be used
+ * @a: the namespace
  *
  * They stay down until steering guards what comes out of the packet TUN.
  */
@@ -163,6 +170,7 @@ static int settle_tuns(const struct attaching *a)
 
 /**
  * remove_tuns() - the reverse of settle_tuns(), while steering is still there
+ * @a: the namespace
  */
 static void remove_tuns(const struct attaching *a)
 {
@@ -171,6 +179,7 @@ static void remove_tuns(const struct attaching *a)
 
 /**
  * accept_local() - let what is sent to the host itself in by lo
+ * @a: the namespace
  *
  * The only setting of another device that is changed. It is recorded.
  */
@@ -181,6 +190,7 @@ static int accept_local(const struct attaching *a)
 
 /**
  * reserve_ports() - keep the kernel's own choice of ports off the slices'
+ * @a: the namespace
  *
  * Without it a slice now and then finds a port in use, which is no reason not
  * to serve it: the kernel's list has a largest size.
@@ -194,6 +204,7 @@ static int reserve_ports(const struct attaching *a)
 
 /**
  * restore_sysctls() - the reverse of accept_local() and reserve_ports()
+ * @a: the namespace
  */
 static void restore_sysctls(const struct attaching *a)
 {
@@ -203,6 +214,7 @@ static void restore_sysctls(const struct attaching *a)
 
 /**
  * load_steering() - programs and maps
+ * @a: the namespace
  */
 static int load_steering(const struct attaching *a)
 {
@@ -211,6 +223,7 @@ static int load_steering(const struct attaching *a)
 
 /**
  * unload_steering() - the reverse of load_steering()
+ * @a: the namespace
  */
 static void unload_steering(const struct attaching *a)
 {
@@ -219,6 +232,7 @@ static void unload_steering(const struct attaching *a)
 
 /**
  * init_reserve() - the table of held ports
+ * @a: the namespace
  */
 static int init_reserve(const struct attaching *a)
 {
@@ -227,6 +241,7 @@ static int init_reserve(const struct attaching *a)
 
 /**
  * free_reserve() - the reverse of init_reserve()
+ * @a: the namespace
  */
 static void free_reserve(const struct attaching *a)
 {
@@ -235,6 +250,7 @@ static void free_reserve(const struct attaching *a)
 
 /**
  * open_uplinks() - the watch over devices, addresses and routes, and steering on the uplinks
+ * @a: the namespace
  */
 static int open_uplinks(const struct attaching *a)
 {
@@ -244,6 +260,7 @@ static int open_uplinks(const struct attaching *a)
 
 /**
  * close_uplinks() - the reverse of open_uplinks()
+ * @a: the namespace
  */
 static void close_uplinks(const struct attaching *a)
 {
@@ -252,6 +269,7 @@ static void close_uplinks(const struct attaching *a)
 
 /**
  * permit() - what may pass
+ * @a: the namespace
  */
 static int permit(const struct attaching *a)
 {
@@ -260,6 +278,7 @@ static int permit(const struct attaching *a)
 
 /**
  * nothing() - the reverse of a step that leaves nothing
+ * @a: the namespace
  */
 static void nothing(const struct attaching *a)
 {

@@ -462,7 +462,6 @@ static int make_room(struct conf_loader *loader, const struct conf_files *files)
 		conf_error(loader, files->text[0].path, 0, "%s", strerror(ENOMEM));
 		return -1;
 	}
-	strcpy(loader->relay_user, "saferaw");
 	loader->relay_user_place.file = files->text[0].path;
 	return 0;
 }
@@ -477,7 +476,7 @@ static int make_room(struct conf_loader *loader, const struct conf_files *files)
  */
 struct conf *conf_load(const char *path, conf_report *report, void *arg)
 {
-	struct conf_loader loader = {.report = report, .arg = arg};
+	struct conf_loader loader = {.report = report, .arg = arg, .relay_user = "saferaw"};
 	struct conf_files files;
 	unsigned i;
 

@@ -150,6 +150,7 @@ static int check_config(const char *path)
 
 /**
  * hold_standard_fds() - see that no other file becomes 0, 1 or 2
+ * @d: the daemon
  */
 static int hold_standard_fds(struct daemon *d)
 {
@@ -166,6 +167,7 @@ static int hold_standard_fds(struct daemon *d)
 
 /**
  * take_signals() - signals come by file descriptor, and a broken pipe is an error like others
+ * @d: the daemon
  */
 static int take_signals(struct daemon *d)
 {
@@ -183,6 +185,7 @@ static int take_signals(struct daemon *d)
 
 /**
  * reduce_powers() - keep only the capabilities that are needed
+ * @d: the daemon
  */
 static int reduce_powers(struct daemon *d)
 {
@@ -192,6 +195,7 @@ static int reduce_powers(struct daemon *d)
 
 /**
  * read_config() - the configuration
+ * @d: the daemon
  */
 static int read_config(struct daemon *d)
 {
@@ -201,6 +205,7 @@ static int read_config(struct daemon *d)
 
 /**
  * raise_limits() - as many files as the system lets this process have: each held port is one
+ * @d: the daemon
  */
 static int raise_limits(struct daemon *d)
 {
@@ -218,6 +223,7 @@ static int raise_limits(struct daemon *d)
 
 /**
  * open_rundir() - the run directory, and the lock that makes this the only monitor there
+ * @d: the daemon
  */
 static int open_rundir(struct daemon *d)
 {
@@ -228,6 +234,7 @@ static int open_rundir(struct daemon *d)
 
 /**
  * remember_home() - the namespace that the process runs in
+ * @d: the daemon
  */
 static int remember_home(struct daemon *d)
 {
@@ -237,6 +244,7 @@ static int remember_home(struct daemon *d)
 
 /**
  * apply_config() - attach the namespaces and open the control sockets
+ * @d: the daemon
  */
 static int apply_config(struct daemon *d)
 {
@@ -248,6 +256,7 @@ static int apply_config(struct daemon *d)
 
 /**
  * find_notify() - who wants to know
+ * @d: the daemon
  */
 static int find_notify(struct daemon *d)
 {

@@ -121,16 +121,14 @@ static struct steer_rate rate(uint64_t per_second, unsigned factor)
  * permit_slice() - a slice's limits
  * @ns: its namespace
  * @slice: the slice
- * @slices: how many there are in the namespace
+ * @share: packets of it that may wait in the packet TUN's ring
  *
  * Return: 0, or -1 and errno.
  */
-static int permit_slice(struct netns *ns, const struct conf_slice *slice, unsigned slices)
+static int permit_slice(struct netns *ns, const struct conf_slice *slice, unsigned share)
 {
-	struct steer_slice limits = {.flags = slice->local ? STEER_LOCAL : 0, .share = STEER_RING / slices};
+	struct steer_slice limits = {.flags = slice->local ? STEER_LOCAL : 0, .share = share};
 
-	if (limits.share < SHARE_MIN)
-		limits.share = SHARE_MIN;
 	limits.rate[BUCKET_IN_PACKETS] = rate(slice->packets_in, 1);
 	limits.rate[BUCKET_OUT_PACKETS] = rate(slice->packets_out, 1);
 	limits.rate[BUCKET_IN_BYTES] = rate(slice->bits_in, 8);
@@ -149,14 +147,15 @@ static int permit_slice(struct netns *ns, const struct conf_slice *slice, unsign
  */
 int permit_all(struct netns *ns, const struct conf *conf)
 {
-	unsigned slices = 0;
+	unsigned slices = 0, share;
 
 	if (steering_deny(ns, ns->conf.deny, ns->conf.denied) < 0)
 		return -1;
 	for (unsigned i = 0; i < conf->slices; i++)
 		slices += permit_is_in(conf, &conf->slice[i], ns);
+	share = slices > STEER_RING / SHARE_MIN || !slices ? SHARE_MIN : STEER_RING / slices;
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (permit_is_in(conf, &conf->slice[i], ns) && permit_slice(ns, &conf->slice[i], slices) < 0)
+		if (permit_is_in(conf, &conf->slice[i], ns) && permit_slice(ns, &conf->slice[i], share) < 0)
 			return -1;
 	for (unsigned index = 0; index < ns->addresses; index++)
 		if (permit_address(ns, conf, index) < 0)

@@ -66,6 +66,7 @@ struct report {
 
 /**
  * reset_signals() - the monitor's mask and dispositions are not the relay's
+ * @birth: what the child needs
  */
 static int reset_signals(struct birth *birth)
 {
@@ -79,6 +80,7 @@ static int reset_signals(struct birth *birth)
 
 /**
  * leave_namespaces() - mounts, network and IPC of its own
+ * @birth: what the child needs
  */
 static int leave_namespaces(struct birth *birth)
 {
@@ -101,6 +103,7 @@ static int lift(int fd)
 
 /**
  * arrange_files() - the fixed file descriptors, and no others
+ * @birth: what the child needs
  */
 static int arrange_files(struct birth *birth)
 {
@@ -123,6 +126,7 @@ static int arrange_files(struct birth *birth)
 
 /**
  * set_limits() - no core file, which would hold clients' packets
+ * @birth: what the child needs
  */
 static int set_limits(struct birth *birth)
 {
@@ -135,6 +139,7 @@ static int set_limits(struct birth *birth)
 
 /**
  * reduce_powers() - first stage, with the monitor's powers still there
+ * @birth: what the child needs
  */
 static int reduce_powers(struct birth *birth)
 {
@@ -144,6 +149,7 @@ static int reduce_powers(struct birth *birth)
 
 /**
  * change_identity() - become the relay's user
+ * @birth: what the child needs
  */
 static int change_identity(struct birth *birth)
 {
@@ -155,6 +161,7 @@ static int change_identity(struct birth *birth)
 
 /**
  * finish_powers() - second stage
+ * @birth: what the child needs
  */
 static int finish_powers(struct birth *birth)
 {
@@ -164,6 +171,7 @@ static int finish_powers(struct birth *birth)
 
 /**
  * tie_to_parent() - die with the monitor
+ * @birth: what the child needs
  *
  * After the change of identity, which would have cleared it.
  */
@@ -177,6 +185,7 @@ static int tie_to_parent(struct birth *birth)
 
 /**
  * execute() - the last step: returns only when it failed
+ * @birth: what the child needs
  */
 static int execute(struct birth *birth)
 {

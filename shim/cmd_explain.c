@@ -100,9 +100,6 @@ static int judge_state(const struct proto_port_reply *reply, char *text, size_t 
 	case PROTO_PORT_FREE:
 		snprintf(text, room, "free");
 		return 0;
-	case PROTO_PORT_QUIET:
-		snprintf(text, room, "quiet: closed a moment ago, and kept for the user who had it");
-		return 0;
 	case PROTO_PORT_OPEN:
 		snprintf(text, room, "open: uid %u has it, flows: %u%s", reply->uid, reply->flows,
 			 reply->uid == geteuid() ? "; that is you, and other remotes can be opened" : "");

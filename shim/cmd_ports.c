@@ -40,24 +40,24 @@ static void show_range(struct cmd *cmd, json_t *ranges, const struct policy_rang
 static void show_port(struct cmd *cmd, json_t *ports, unsigned class, uint16_t port,
 		      const struct proto_port_reply *reply, const struct cmd_socket *socket)
 {
-	const bool open = reply->state == PROTO_PORT_OPEN, held = open || reply->state == PROTO_PORT_QUIET;
+	const bool open = reply->state == PROTO_PORT_OPEN;
 	char name[24], uid[16] = "-";
 
-	if (!held && !socket)
+	if (!open && !socket)
 		return;
 	json_array_append_new(ports, json_pack("{s:s, s:i, s:s, s:o, s:I, s:o}", "protocol",
 					       policy_class_name((enum steer_class) class), "port", port, "state",
 					       cmd_port_state(reply->state), "uid",
 					       open ? json_integer((json_int_t)reply->uid) : json_null(), "flows",
 					       (json_int_t)reply->flows, "kernel_socket",
-					       held ? json_null() : cmd_json_socket(socket)));
+					       open ? json_null() : cmd_json_socket(socket)));
 	if (cmd->json)
 		return;
 	snprintf(name, sizeof(name), "%s/%u", policy_class_name((enum steer_class) class), port);
 	if (open)
 		snprintf(uid, sizeof(uid), "%u", reply->uid);
 	printf("%-12s %-8s %8s %8u", name, cmd_port_state(reply->state), uid, reply->flows);
-	if (held)
+	if (open)
 		puts("  -");
 	else
 		printf("  %s, uid %u\n", cmd_socket_state(socket), socket->uid);

@@ -262,8 +262,7 @@ const char *cmd_port_state(unsigned state)
 {
 	static const char *const names[] = {[PROTO_PORT_FOREIGN] = "foreign",
 					    [PROTO_PORT_FREE] = "free",
-					    [PROTO_PORT_OPEN] = "open",
-					    [PROTO_PORT_QUIET] = "quiet"};
+					    [PROTO_PORT_OPEN] = "open"};
 
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }

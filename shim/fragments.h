@@ -17,7 +17,7 @@ struct fragment {
 	uint64_t time_ns; /* CLOCK_MONOTONIC; 0: never used */
 	uint64_t flow;    /* number */
 	uint32_t id;
-	uint16_t slice;   /* number */
+	uint16_t slice; /* number */
 	uint8_t protocol;
 };
 

@@ -7,7 +7,6 @@
  * scanner of libconfuse has state of its own, which must not outlive a
  * bad file.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

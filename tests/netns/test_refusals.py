@@ -262,6 +262,7 @@ def test_fds_on_flow():
         client = proto.Client(broker.slice(), "games")
         flow = client.open(proto.UDP, local=HOST4, port=40001)
         relay = broker.relay_pid()
+        client.stats()  # by now the relay has closed its copy of the flow's fd
         before = len(os.listdir(f"/proc/{relay}/fd"))
         with Witness(pair.peer, expression="udp") as witness:
             flow.send(packets.udp(HOST4, PEER4, 40001, 9, b"first"))  # the neighbour is known before the burst

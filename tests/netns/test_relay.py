@@ -440,11 +440,16 @@ def test_routes():
         one.send(udp_out(40000, dst="198.51.100.8", payload=bytes(1200)))
         check(relay.sent(), "fits after the change")
         relay.answering.clear()
+        relay.routes["198.51.100.11"] = (HERE, 1500)
         one.send(udp_out(40000, dst="198.51.100.11", payload=bytes(1200)))
+        one.send(udp_out(40000))
+        relay.arrive(udp_in(40000))
+        check(relay.wait(lambda: client.stats(one.number)["rx_packets"] == 1), "not received")
         one.close()
         two.send(udp_out(40001))
         check(relay.sent(), "others go on")
         relay.answering.set()
+        check(relay.sent() and relay.sent(), "what was sent before the end")
         check(relay.wait(lambda: len(client.flows()) == 1), "a flow that was closed while its packet was parked")
 
 
@@ -567,6 +572,14 @@ def test_pending():
             equal(proto.OPENED.unpack(data)[3], 0, "error")
             os.close(fd)
         check(relay.wait(lambda: len(relay.reserves) == len(relay.releases)), "everything is released in the end")
+        relay.answering.clear()
+        client.socket.send(request)
+        third.request(proto.INFO)
+        relay.configure(Slice(ranges=((1, 40500, 40999),)))
+        third.request(proto.INFO)
+        relay.answering.set()
+        data, fd = client.reply(proto.OPEN, 5)
+        equal((proto.OPENED.unpack(data)[3], fd), (errno.EACCES, None), "a reload has taken the port away meanwhile")
 
 
 def test_limits():

@@ -9,15 +9,12 @@
 #ifndef SAFERAW_RESERVE_WORLD_H
 #define SAFERAW_RESERVE_WORLD_H
 
-#include <arpa/inet.h>
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,9 +6,6 @@
  * compared whole, with the directory left out; the order is that of the report.
  */
 #include <check.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -11,6 +11,7 @@ import tempfile
 import time
 
 BUILD = os.environ.get("SAFERAW_BUILD", os.getcwd())
+ATTACH = "auto"  # how steering is attached: tap.main() sets it
 RELAY_USER = "backup"  # exists on every Debian, and is no client in any test
 
 
@@ -48,7 +49,7 @@ class Broker:
         """Writes the configuration file."""
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(f'run_dir = "{self.run_dir}"\nrelay_user = "{RELAY_USER}"\nrelay_path = "{self.relay}"\n{self.top}\n')
-            file.write(f'netns "default" {{\n{self.netns}\n}}\n')
+            file.write(f'netns "default" {{\n  attach = {ATTACH}\n{self.netns}\n}}\n')
             file.write("".join(sections))
 
     def start(self, seconds=20.0):

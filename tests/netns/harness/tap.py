@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Test Anything Protocol: one line for each check, a plan at the end."""
 
+import itertools
 import os
 import sys
 import traceback
+
+from . import broker
 
 
 class Failure(Exception):
@@ -37,10 +40,11 @@ def diagnose(text):
         print(f"# {line}", flush=True)
 
 
-def main(*tests):
+def main(*tests, modes=("auto", "clsact")):
     """Runs each test (a function without arguments; its doc string's first line names it) and prints TAP.
 
-    SAFERAW_TEST_ONLY, if set, names the one function to run.
+    All of them once for each way to attach steering: auto is tcx where the kernel has it. SAFERAW_TEST_ONLY, if set,
+    names the one function to run.
     """
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root to make network namespaces")
@@ -48,8 +52,9 @@ def main(*tests):
     only = os.environ.get("SAFERAW_TEST_ONLY")
     chosen = [test for test in tests if only in (None, test.__name__)]
     failed = 0
-    for number, test in enumerate(chosen, 1):
-        name = (test.__doc__ or test.__name__).splitlines()[0].rstrip(".")
+    for number, (mode, test) in enumerate(itertools.product(modes, chosen), 1):
+        name = f"{(test.__doc__ or test.__name__).splitlines()[0].rstrip('.')} [{mode}]"
+        broker.ATTACH = mode
         try:
             test()
         except Exception as caught:  # pylint: disable=broad-except
@@ -60,5 +65,5 @@ def main(*tests):
             diagnose(traceback.format_exc())
         else:
             print(f"ok {number} - {test.__name__}: {name}", flush=True)
-    print(f"1..{len(chosen)}", flush=True)
+    print(f"1..{len(chosen) * len(modes)}", flush=True)
     sys.exit(1 if failed else 0)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """tcpdump (libpcap) on one device of one namespace: the judge of what was on the wire."""
 
+import re
 import select
 import struct
 import subprocess
@@ -17,7 +18,8 @@ class Witness:
         self.buffer = b""
         self.seen = []
         self.process = namespace.popen(
-            "tcpdump", "-i", device, "-Q", direction, "-n", "-U", "--immediate-mode", "-s", "0", "-w", "-", expression,
+            "tcpdump", "-i", device, "-Q", direction, "-n", "-U", "--immediate-mode", "-s", "4096", "-B", "32768", "-w", "-",
+            expression,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         while b"listening on" not in (line := self.process.stderr.readline()):
             if not line:
@@ -73,17 +75,18 @@ class Witness:
         return [packet for packet in self.seen if matches(packet)]
 
     def stop(self):
-        """Ends the capture."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        """Ends the capture; returns how many packets it has missed for want of room."""
+        self.process.terminate()
+        _, said = self.process.communicate()
+        return int(re.search(rb"(\d+) packets? dropped by kernel", said).group(1))
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        missed = self.stop()
+        if missed and kind is None:
+            raise RuntimeError(f"the witness missed {missed} packets and cannot judge")
 
 
 class Broken:

@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The saferaw command and the examples, as users run them."""
+
+import json
+import os
+import socket
+import subprocess
+
+from harness import packets, proto, tap
+from harness.broker import Broker, program, slice_section
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, run
+
+
+def as_user(name):
+    """The words that run a command as that user, without a capability."""
+    return ("setpriv", f"--reuid={name}", "--regid=nogroup", "--clear-groups", "--bounding-set=-all", "--no-new-privs")
+
+
+def command(pair, broker, *argv, user="games", status=0):
+    """Runs saferaw in the host namespace as that user; returns what it printed."""
+    prefix = as_user(user) if user else ()
+    done = pair.host.popen(*prefix, program("saferaw"), *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           env=dict(os.environ, SAFERAW_RUN_DIR=broker.run_dir))
+    out, errors = done.communicate(timeout=60)
+    tap.equal(done.returncode, status, f"exit status of saferaw {' '.join(argv)} ({out}{errors})")
+    return out if status < 2 else errors
+
+
+def test_lists():
+    """flows, ports and stats: what is open, who has it, what was refused; for people and as JSON."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, local=HOST4, port=40001)
+        other = client.open(proto.TCP, port=40002, remote=PEER6, remote_port=80)
+        flow.send(packets.udp(HOST4, PEER4, 40009, 9))
+        while not client.stats()["tx"]["port"]:
+            pass
+        listener = pair.host.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind((HOST4, 40005))
+        listener.listen()
+        one, = json.loads(command(pair, broker, "flows", "--json"))["slices"]
+        tap.equal(one["slice"], "one", "name of the slice")
+        tap.equal([(row["protocol"], row["local"]["address"], row["local"]["port"], row["uid"], row["refused"])
+                   for row in one["flows"]], [("udp", HOST4, 40001, 5, 1), ("tcp", None, 40002, 5, 0)], "flows")
+        tap.equal(one["flows"][1]["remote"], {"address": PEER6, "port": 80}, "the remote")
+        tap.check(f"{HOST4}:40001" in command(pair, broker, "flows"), "flows for people")
+        one, = json.loads(command(pair, broker, "ports", "--json"))["slices"]
+        tap.equal({(row["protocol"], row["port"]): (row["state"], row["uid"]) for row in one["ports"]},
+                  {("udp", 40001): ("open", 5), ("tcp", 40002): ("open", 5), ("tcp", 40005): ("free", None)}, "ports")
+        tap.check("tcp/40005" in command(pair, broker, "ports"), "ports for people")
+        one, = json.loads(command(pair, broker, "stats", "--json"))["slices"]
+        tap.equal((one["tx_refused"], one["grants"]), ({"port": 1}, 2), "stats")
+        tap.check("source port" in command(pair, broker, "stats"), "stats for people")
+        other.close()
+
+
+def test_root_sees_all():
+    """Root sees every slice; a user sees the slice that lists it, and is told why not of others."""
+    sections = (slice_section(), slice_section("two", ("news",), "41000-41999"))
+    with Pair() as pair, Broker(pair.host, *sections) as broker:
+        flow = proto.Client(broker.slice("two"), "news").open(proto.UDP, port=41001)
+        rows = json.loads(command(pair, broker, "flows", "--json", user=None))["slices"]
+        tap.equal({row["slice"]: len(row["flows"]) for row in rows}, {"one": 0, "two": 1}, "slices that root sees")
+        flow.close()
+        tap.check("not a member" in command(pair, broker, "-s", "two", "flows", status=2), "why a user does not see another's")
+        tap.check("nowhere" in command(pair, broker, "-s", "nowhere", "flows", status=2), "a slice that is not there")
+
+
+def test_explain():
+    """explain: why a port can be opened or not, why a packet would pass or not."""
+    with Pair() as pair, Broker(pair.host, slice_section(users=("games", "list"))) as broker:
+        client = proto.Client(broker.slice(), "list")
+        flow = client.open(proto.UDP, local=HOST4, port=40001)
+        listener = pair.host.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        listener.bind((HOST6, 40005))
+        listener.listen()
+        for port, status, word in (("udp/40002", 0, "free"), ("udp/40001", 1, "uid 38"), ("tcp/22", 1, "not the slice's"),
+                                   (f"tcp/[{HOST6}]:40005", 1, "in the way"), (f"tcp/{HOST4}:40005", 0, "free")):
+            tap.check(word in command(pair, broker, "explain", port, status=status), f"{word!r} is not said of {port}")
+        for packet, status, verdict in (
+                (packets.udp(HOST4, PEER4, 40002, 9), 0, "pass"), (packets.udp(HOST6, PEER6, 40002, 9), 0, "pass"),
+                (packets.udp(HOST4, PEER4, 22, 9), 1, "port"), (packets.udp(PEER4, HOST4, 40002, 9), 1, "source"),
+                (packets.udp(HOST6, "ff02::1", 40002, 9), 1, "multicast"), (b"\x45\0", 1, "short"),
+                (packets.udp(HOST4, PEER4, 40002, 9, bytes(3000)), 1, "too-big")):
+            one, = json.loads(command(pair, broker, "explain", "--json", packet.hex(), status=status))["slices"]
+            tap.equal(one["verdict"], verdict, "verdict")
+        flow.close()
+
+
+def test_examples():
+    """udpecho and rawping talk to a kernel socket and to the kernel itself."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        for target, source in ((HOST4, PEER4), (HOST6, PEER6)):
+            ping = pair.host.popen(*as_user("games"), program("examples/rawping"), "-s", broker.slice(), source,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            said, _ = ping.communicate(timeout=60)
+            tap.equal(ping.returncode, 0, f"exit status of rawping ({said})")
+            tap.check(source in said, f"rawping says {said!r}")
+            echo = pair.host.popen(*as_user("games"), program("examples/udpecho"), "-s", broker.slice(), "40007",
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+            while not any(row[11] == 40007 for row in proto.Client(broker.slice(), "games").flows()):
+                tap.equal(echo.poll(), None, "udpecho's end")
+            caller = pair.peer.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM)
+            caller.settimeout(5)
+            caller.connect((target, 40007))
+            for size in (1, 2, 1000):
+                caller.send(b"e" * size)
+                tap.equal(caller.recv(2000), b"e" * size, "the echo")
+            echo.kill()
+            echo.communicate()
+
+
+def test_library_built_against():
+    """A program compiles and links against the public header alone, and asks for nothing else."""
+    header = os.path.join(os.environ.get("SAFERAW_SOURCE", "."), "include", "saferaw.h")
+    for language, compiler in (("c99", "cc"), ("c17", "cc")):
+        run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c", header)
+
+
+tap.main(test_lists, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))

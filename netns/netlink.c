@@ -145,7 +145,8 @@ struct nlmsghdr *nl_request(void *buffer, uint16_t type, uint16_t flags, size_t 
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 
 	request->nlmsg_type = type;
-	request->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | ((flags & NLM_F_DUMP) == NLM_F_DUMP ? flags : flags | NLM_F_ACK));
+	request->nlmsg_flags =
+		(uint16_t)(NLM_F_REQUEST | ((flags & NLM_F_DUMP) == NLM_F_DUMP ? flags : flags | NLM_F_ACK));
 	mnl_nlmsg_put_extra_header(request, header);
 	return request;
 }

@@ -260,9 +260,8 @@ int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *
  */
 const char *cmd_port_state(unsigned state)
 {
-	static const char *const names[] = {[PROTO_PORT_FOREIGN] = "foreign",
-					    [PROTO_PORT_FREE] = "free",
-					    [PROTO_PORT_OPEN] = "open"};
+	static const char *const names[] = {
+		[PROTO_PORT_FOREIGN] = "foreign", [PROTO_PORT_FREE] = "free", [PROTO_PORT_OPEN] = "open"};
 
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }

@@ -118,14 +118,14 @@ static uint64_t idle_ns(void)
 /** packet_fill() - a UDP packet from the host's port to the peer's */
 static void packet_fill(uint8_t packet[static PACKET], const struct bench *bench, uint16_t from, uint16_t to)
 {
-	struct iphdr ip = { .version = 4,
-			    .ihl = 5,
-			    .tot_len = htons(PACKET),
-			    .ttl = 64,
-			    .protocol = IPPROTO_UDP,
-			    .saddr = bench->host.s_addr,
-			    .daddr = bench->peer.s_addr };
-	struct udphdr udp = { .source = htons(from), .dest = htons(to), .len = htons(sizeof(udp) + PAYLOAD) };
+	struct iphdr ip = {.version = 4,
+			   .ihl = 5,
+			   .tot_len = htons(PACKET),
+			   .ttl = 64,
+			   .protocol = IPPROTO_UDP,
+			   .saddr = bench->host.s_addr,
+			   .daddr = bench->peer.s_addr};
+	struct udphdr udp = {.source = htons(from), .dest = htons(to), .len = htons(sizeof(udp) + PAYLOAD)};
 
 	memset(packet, 0, PACKET);
 	memcpy(packet, &ip, sizeof(ip));
@@ -142,8 +142,8 @@ static void raw_open(struct bench *bench, struct endpoint *endpoint)
 		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = bench->peer };
+	struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = bench->peer};
 	int one = 1;
 
 	endpoint->fd = socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
@@ -222,7 +222,7 @@ static unsigned saferaw_receive_flow(struct endpoint *endpoint, void *buffer, si
 /** tun_open() - attach to the TUN "bench0", which bench.py made */
 static void tun_open(struct bench *bench, struct endpoint *endpoint)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
 
 	(void)bench;
 	strcpy(ifr.ifr_name, "bench0");
@@ -232,10 +232,10 @@ static void tun_open(struct bench *bench, struct endpoint *endpoint)
 }
 
 static const struct method methods[] = {
-	{ "saferaw", saferaw_open_flow, saferaw_receive_flow, false },
-	{ "raw", raw_open, socket_receive, false },
-	{ "pcap", pcap_open_flow, pcap_receive, false },
-	{ "tun", tun_open, socket_receive, true },
+	{"saferaw", saferaw_open_flow, saferaw_receive_flow, false},
+	{"raw", raw_open, socket_receive, false},
+	{"pcap", pcap_open_flow, pcap_receive, false},
+	{"tun", tun_open, socket_receive, true},
 };
 
 /** open_flows() - all endpoints, watched by one epoll */
@@ -248,7 +248,7 @@ static void open_flows(struct bench *bench)
 	if (!bench->endpoint || bench->epoll < 0)
 		die("memory");
 	for (unsigned i = 0; i < count; i++) {
-		struct epoll_event event = { .events = EPOLLIN, .data.ptr = &bench->endpoint[i] };
+		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &bench->endpoint[i]};
 
 		bench->endpoint[i].port = (uint16_t)(bench->first_port + i);
 		bench->method->open(bench, &bench->endpoint[i]);
@@ -276,8 +276,8 @@ static pid_t start_in_peer(struct bench *bench, void (*run)(struct bench *bench,
 /** generate() - send a packet to each flow in turn, as many as the semaphore `in` allows */
 static void generate(struct bench *bench, int in, int out)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr = bench->host };
-	uint8_t payload[PAYLOAD] = { 0 };
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = bench->host};
+	uint8_t payload[PAYLOAD] = {0};
 	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	unsigned next = 0;
 	uint64_t credit;
@@ -295,7 +295,7 @@ static void generate(struct bench *bench, int in, int out)
 /** echo_server() - send every datagram to port 7 back; says on `out` when it is bound */
 static void echo_server(struct bench *bench, int in, int out)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = bench->peer, .sin_port = htons(ECHO_PORT) };
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = bench->peer, .sin_port = htons(ECHO_PORT)};
 	uint8_t buffer[2048];
 	uint64_t one = 1;
 	int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -389,10 +389,10 @@ static uint64_t peer_received(struct bench *bench)
 /** endpoint_send() - one packet out; blocks while the way is full */
 static void endpoint_send(struct endpoint *endpoint, const uint8_t *packet)
 {
-	struct pollfd writable = { .fd = endpoint->fd, .events = POLLOUT };
+	struct pollfd writable = {.fd = endpoint->fd, .events = POLLOUT};
 
-	while (endpoint->flow ? saferaw_send(endpoint->flow, packet, PACKET, 0) < 0 :
-				send(endpoint->fd, packet, PACKET, 0) < 0) {
+	while (endpoint->flow ? saferaw_send(endpoint->flow, packet, PACKET, 0) < 0
+			      : send(endpoint->fd, packet, PACKET, 0) < 0) {
 		if (errno != EAGAIN && errno != ENOBUFS)
 			die("send");
 		poll(&writable, 1, 100);
@@ -471,7 +471,7 @@ static void job_echo(struct bench *bench)
 static const struct job {
 	const char *name;
 	void (*run)(struct bench *bench);
-} jobs[] = { { "receive", job_receive }, { "send", job_send }, { "echo", job_echo } };
+} jobs[] = {{"receive", job_receive}, {"send", job_send}, {"echo", job_echo}};
 
 /** usage() - to stderr, and exit */
 static _Noreturn void usage(void)
@@ -483,7 +483,7 @@ static _Noreturn void usage(void)
 /** main() - METHOD JOB FLOWS SECONDS WINDOW PEER-NETNS-PATH HOST PEER [SLICE] */
 int main(int argc, char **argv)
 {
-	struct bench bench = { .first_port = 20000 };
+	struct bench bench = {.first_port = 20000};
 	const struct job *job = NULL;
 	struct rlimit limit;
 

@@ -4,7 +4,9 @@
 
 import contextlib
 import errno
+import fcntl
 import os
+import select
 import socket
 import struct
 import threading
@@ -15,6 +17,9 @@ from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness
 
 
+# linux/if_tun.h
+TUNSETPERSIST, TUNSETOFFLOAD, TUNSETSNDBUF, TUNSETVNETHDRSZ = 0x400454CB, 0x400454D0, 0x400454D4, 0x400454D8
+OFFLOADS = 0x01 | 0x02 | 0x04  # checksum, TSO of both families
 NEWS = (rogue.ADDRESS_NEWS, rogue.ROUTES_NEWS)
 
 
@@ -208,4 +213,51 @@ def test_monitor_killed():
         broker.stop()
 
 
-tap.main(test_forged_packets, test_scribbled_map, test_forged_requests, test_forged_fds, test_monitor_killed)
+def spoil(tun):
+    """What a holder of the TUN's fd can change without any privilege: offloads, link header, send buffer, persistence."""
+    for request, value in ((TUNSETOFFLOAD, OFFLOADS), (TUNSETSNDBUF, 4096), (TUNSETVNETHDRSZ, 64), (TUNSETPERSIST, 1)):
+        try:
+            fcntl.ioctl(tun, request, value if request in (TUNSETOFFLOAD, TUNSETPERSIST) else struct.pack("=i", value))
+        except OSError:
+            tap.diagnose(f"the kernel refuses {request:#x}")
+
+
+def test_tun_put_right():
+    """Offloads and the rest that a taken-over relay set on the TUN are put right for the next: packets are of wire size again."""
+    with Pair() as pair, taken_over(pair) as (villain, broker):
+        for namespace in (pair.host, pair.peer):
+            namespace.run("ethtool", "-K", "eth0", "tx", "on", "tso", "on", "gso", "on", "gro", "on")
+        spoil(villain.tun)
+        villain.let_go()
+        villain.take_over()
+        tap.equal(villain.reserve(40001, kind=0), 0, "a port of its own is granted")
+        villain.scribble()
+        for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
+            sender = pair.peer.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_STREAM)
+            sender.setblocking(False)
+            sender.connect_ex((source, 40001))
+            syn = first_tcp(villain.tun)
+            villain.write(packets.tcp(source, target, 40001, syn.sport, 100, syn.seq + 1, packets.SYN | packets.ACK))
+            first_tcp(villain.tun)
+            sender.setblocking(True)
+            sender.sendall(b"y" * 5000)  # at once: the kernel makes a GSO packet of it
+            segment = first_tcp(villain.tun)
+            tap.check(segment.size <= 1500 and segment.transport_good(), f"{segment}, checksum right: {segment.transport_good()}")
+            while first_tcp(villain.tun, 0.05):
+                pass
+            sender.close()
+        broker.stop()
+        tap.check("saferaw0" not in pair.host.run("ip", "-o", "link"), "the device outlives the broker")
+
+
+def first_tcp(tun, seconds=5):
+    """The next TCP packet that the TUN gives; None when there is none in that time."""
+    while select.select([tun], [], [], seconds)[0]:
+        packet = packets.Packet(os.read(tun, 70000))
+        if packet.protocol == packets.TCP:
+            return packet
+    return None
+
+
+tap.main(test_forged_packets, test_scribbled_map, test_forged_requests, test_forged_fds, test_monitor_killed,
+         test_tun_put_right)

@@ -322,7 +322,11 @@ static void print_result(const struct bench *bench, const char *job, uint64_t wa
 	       bench->packets ? (double)cpu / 1e3 / (double)bench->packets : 0.0, more);
 }
 
-/** take_ready() - wait and read once from each ready endpoint, as level-triggered programs do; returns the number of packets */
+/**
+ * take_ready() - wait, and read once from each ready endpoint, as level-triggered programs do
+ *
+ * Return: the number of packets.
+ */
 static unsigned take_ready(struct bench *bench, int timeout_ms)
 {
 	static uint8_t buffer[1 << 16];

@@ -11,14 +11,38 @@
  * Sockets for a whole request are planned first, with all memory that they
  * need, and made in one visit to the namespace, so that afterwards only a
  * refusal by the kernel can have happened, and is undone whole.
+ *
+ * A request that needs more sockets than there is room for is refused while it
+ * is planned, before the costly part: whoever asks for too much, again and
+ * again, must not keep the monitor from its work. Some file descriptors are
+ * kept back, without which a relay could not be started nor a reload be done.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "holds.h"
 #include "priv.h"
 #include "util.h"
+
+#define AT_ONCE 65536  /* sockets for one request: about a second's work, below STEER_STALE_NS */
+#define FILES_KEPT 256 /* for all else that the monitor opens; a quarter of its files, if that is less */
+
+/**
+ * ceiling() - from which file descriptor on there are no sockets for ports
+ */
+static size_t ceiling(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return 0;
+	if (files.rlim_cur > INT32_MAX)
+		files.rlim_cur = INT32_MAX;
+	return files.rlim_cur - (files.rlim_cur / 4 < FILES_KEPT ? files.rlim_cur / 4 : FILES_KEPT);
+}
 
 /**
  * plan() - put one cover on a job
@@ -28,13 +52,18 @@
  * @index: of that one
  * @addr: that one
  *
- * Return: 0, or -1 and ENOMEM
+ * Return: 0, or -1 and ENOMEM, EMFILE
  */
 static int plan(struct job *job, struct port *port, unsigned of, unsigned index, const struct addr *addr)
 {
 	size_t room = job->room ? job->room * 2 : 64;
 	struct cover **grown, *cover;
 
+	if (job->n >= job->most && !job->best_effort) {
+		job->failed = port->number;
+		errno = EMFILE;
+		return -1;
+	}
 	if (job->n == job->room) {
 		grown = reallocarray(job->cover, room, sizeof(struct cover *));
 		if (!grown)
@@ -108,16 +137,22 @@ int covers_plan(struct job *job, const struct netns *ns, struct port *port, cons
  * open_holder() - make one socket; errors in the words of struct priv_reserved
  * @job: job
  * @holder: what to hold
+ * @end: file descriptors from this one on are for other uses
  *
  * What the kernel says about us (no privilege, no such family) must not look
  * like an answer about the slice's rights.
  *
  * Return: 0, or -1 and errno
  */
-static int open_holder(struct job *job, struct holder *holder)
+static int open_holder(struct job *job, struct holder *holder, size_t end)
 {
-	if (holder_open(holder) == 0)
-		return 0;
+	if (holder_open(holder) == 0) {
+		if (holder->fd < 0 || (size_t)holder->fd < end)
+			return 0;
+		close_fd(&holder->fd);
+		errno = EMFILE;
+		return -1;
+	}
 	if (errno != EACCES && errno != EPERM && errno != EAFNOSUPPORT)
 		return -1;
 	log_limited(job->limit, LOG_WARNING, "%s: cannot hold %s %u: %m", job->netns,
@@ -135,12 +170,12 @@ static int open_holder(struct job *job, struct holder *holder)
 static int open_covers(void *arg)
 {
 	struct job *job = arg;
-	size_t i;
+	size_t i, end = ceiling();
 
 	for (i = 0; i < job->n; i++) {
 		struct holder *holder = &job->cover[i]->holder;
 
-		if (open_holder(job, holder) == 0)
+		if (open_holder(job, holder, end) == 0)
 			continue;
 		if (!job->best_effort) {
 			job->failed = holder->port;
@@ -168,17 +203,31 @@ int covers_make(struct job *job, const struct netns *ns)
 }
 
 /**
+ * covers_room() - how many sockets one request may need now
+ * @r: table
+ */
+size_t covers_room(const struct reserve *r)
+{
+	size_t most = ceiling(), left = r->covers < most ? most - r->covers : 0;
+
+	return left < AT_ONCE ? left : AT_ONCE;
+}
+
+/**
  * covers_finish() - put a job's covers where they belong, or give them up
  * @job: its list is freed
+ * @r: table
  * @keep: whether they were made
  */
-void covers_finish(struct job *job, bool keep)
+void covers_finish(struct job *job, struct reserve *r, bool keep)
 {
 	size_t i;
 
 	for (i = 0; i < job->n; i++) {
-		if (job->cover[i] && keep)
+		if (job->cover[i] && keep) {
 			LIST_INSERT_HEAD(&job->cover[i]->port->covers, job->cover[i], in_port);
+			r->covers++;
+		}
 		if (job->cover[i] && !keep) {
 			close_fd(&job->cover[i]->holder.fd);
 			free(job->cover[i]);

@@ -163,6 +163,7 @@ void holds_settle(struct netns *ns, struct port *port)
 		if (hold)
 			continue;
 		LIST_REMOVE(cover, in_port);
+		ns->reserve->covers--;
 		close_fd(&cover->holder.fd);
 		free(cover);
 	}

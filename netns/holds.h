@@ -52,6 +52,7 @@ struct scope {
 };
 
 struct reserve {
+	size_t covers; /* how many sockets there are */
 	LIST_HEAD(, port) ports;
 	LIST_HEAD(, hold) waiting;
 	struct scope *scope[STEER_SLICES_MAX];
@@ -65,6 +66,7 @@ struct job {
 	const char *netns;
 	struct log_limit *limit;
 	size_t n, room;
+	size_t most; /* that may be made, unless best_effort */
 	struct cover **cover;
 	uint16_t failed; /* port of the one that could not be made */
 };
@@ -84,6 +86,7 @@ void holds_settle(struct netns *ns, struct port *port);
 int covers_plan(struct job *job, const struct netns *ns, struct port *port, const struct hold *hold, uint32_t wanted);
 int covers_plan_each(struct job *job, const struct netns *ns, struct port *port, uint32_t set);
 int covers_make(struct job *job, const struct netns *ns);
-void covers_finish(struct job *job, bool keep);
+void covers_finish(struct job *job, struct reserve *r, bool keep);
+size_t covers_room(const struct reserve *r);
 
 #endif

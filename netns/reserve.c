@@ -28,6 +28,7 @@
 #include "util.h"
 
 #define TICK_NS (100 * NS_PER_MS)
+#define SWEEP_MAX 4096 /* holds that end in one sweep: closing sockets takes time, and other work waits */
 
 /**
  * set_scope() - remember which addresses a slice has
@@ -245,7 +246,10 @@ static void commit(struct netns *ns, unsigned slice, const struct priv_reserve *
 int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
 		    uint16_t *port)
 {
-	struct job job = {.limit = &ns->reserve->limit, .netns = ns->conf.name, .failed = request->lo};
+	struct job job = {.limit = &ns->reserve->limit,
+			  .netns = ns->conf.name,
+			  .failed = request->lo,
+			  .most = covers_room(ns->reserve)};
 	unsigned p = request->lo;
 	int rc = 0, error;
 
@@ -261,7 +265,7 @@ int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const stru
 	if (rc == 0)
 		rc = covers_make(&job, ns);
 	error = errno;
-	covers_finish(&job, rc == 0);
+	covers_finish(&job, ns->reserve, rc == 0);
 	while (p-- > request->lo) {
 		if (rc == 0)
 			commit(ns, slice->number, request, (uint16_t)p);
@@ -338,13 +342,17 @@ int reserve_sweep(struct netns *ns)
 {
 	uint64_t now = clock_ns(), due = UINT64_MAX;
 	struct hold *hold, *next;
+	unsigned ended = 0;
 
 	for (hold = LIST_FIRST(&ns->reserve->waiting); hold; hold = next) {
 		next = LIST_NEXT(hold, in_waiting);
-		if (hold->deadline_ns <= now)
+		if (hold->deadline_ns <= now) {
+			if (++ended > SWEEP_MAX)
+				return 0;
 			holds_end(ns, hold);
-		else if (hold->deadline_ns < due)
+		} else if (hold->deadline_ns < due) {
 			due = hold->deadline_ns;
+		}
 	}
 	return due == UINT64_MAX ? -1 : (int)((due - now + NS_PER_MS - 1) / NS_PER_MS);
 }
@@ -374,7 +382,7 @@ static void extend(struct netns *ns)
 		rc = covers_make(&job, ns);
 	if (rc < 0)
 		log_error("%s: cannot extend reservations: %m", ns->conf.name);
-	covers_finish(&job, rc == 0);
+	covers_finish(&job, ns->reserve, rc == 0);
 	for (port = LIST_FIRST(&ns->reserve->ports); port; port = next) {
 		next = LIST_NEXT(port, in_table);
 		holds_settle(ns, port);

@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import threading
+import time
 
 from harness import packets, rogue, tap
 from harness.broker import Broker, slice_section
@@ -60,6 +61,8 @@ def forged(source, target, port):
     if six:
         body = packets.udp(source, target, port, 9)[40:]
         yield "a redirect", packets.icmp(source, target, 137, 0, bytes(4), bytes(32))
+        yield "an error whose unused field is a held identifier", packets.icmp(source, target, 1, 0, struct.pack("!HH", port, 0), body)
+        yield "a routing header with nothing left", packets.ip(source, target, 43, b"\x11\x02\x00\x00" + bytes(20) + body)
         yield "a router advertisement", packets.icmp(source, target, 134, 0, bytes(4), bytes(8))
         yield "a routing header", packets.ip(source, target, 43, b"\x11\x02\x00\x01" + bytes(20) + body)
         yield "a fragment", packets.ip(source, target, 44, b"\x11\0\0\x01" + bytes(4) + body)
@@ -70,6 +73,8 @@ def forged(source, target, port):
         yield "denied", packets.udp(source, "fd00:ec2::254", port, 9)
     else:
         yield "a redirect", packets.icmp(source, target, 5, 0, bytes(4), packets.udp(target, source, 9, port))
+        yield "an error whose unused field is a held identifier", packets.icmp(
+            source, target, 3, 3, struct.pack("!HH", port, 0), packets.udp(target, source, 9, port))
         yield "a fragment", packets.udp(source, target, port, 9, flags=1)
         yield "a later fragment", packets.ip(source, target, 17, bytes(32), offset=8)
         yield "a source route", packets.udp(source, target, port, 9, options=b"\x83\x07\x04\x0a\0\0\x01\0")
@@ -86,6 +91,10 @@ def test_forged_packets():
     """Arbitrary packets written to the TUN: nothing but what comes from a held port of the slice leaves."""
     with Pair() as pair, taken_over(pair) as (villain, _):
         tap.equal(villain.reserve(40001), 0, "a port of its own is granted")
+        tap.equal(villain.reserve(40001, kind=2), 0, "an identifier of its own is granted")
+        # so that it is not for want of a route that nothing gets there
+        for place, gateway in (("169.254.169.254", PEER4), ("224.0.0.1", PEER4), ("fd00:ec2::254", PEER6)):
+            pair.host.run("ip", "route", "add", place, "via", gateway, "dev", "eth0")
         villain.scribble()
         for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
             family = socket.AF_INET6 if ":" in source else socket.AF_INET
@@ -146,8 +155,10 @@ def test_forged_requests():
             common = struct.pack("=IIIBBBxHH4x", *(field[name] for name in ("netns", "slice_number", "uid", "kind", "index")),
                                  0, field["lo"], field["hi"])
             expect_no_grant(pair, text, kind, struct.pack("=Q", 1) + common if kind == rogue.RESERVE else common)
+        good = struct.pack("=QIIIBBBxHH4x", 1, 0, 1, 5, 1, 255, 0, 40001, 40001)
         for text, kind, body in (("a type of the monitor's", rogue.COMMIT, b""), ("no such type", 99, b""),
-                                 ("too short", rogue.RESERVE, bytes(8)), ("too long", rogue.READY, bytes(8))):
+                                 ("too short", rogue.RESERVE, good[:-4]), ("too long", rogue.RESERVE, good + bytes(4)),
+                                 ("READY again", rogue.READY, b"")):
             expect_no_grant(pair, text, kind, body)
 
 
@@ -171,11 +182,12 @@ def test_forged_fds():
     with Pair() as pair, taken_over(pair) as (villain, broker):
         before = open_nulls(broker)
         null = os.open("/dev/null", os.O_RDONLY)
-        socket.send_fds(villain.channel, [struct.pack("=II", rogue.READY, 8)], [null] * 3)
+        good = struct.pack("=II", rogue.RESERVE, 40) + struct.pack("=QIIIBBBxHH4x", 1, 0, 1, 5, 1, 255, 0, 40001, 40001)
+        socket.send_fds(villain.channel, [good], [null] * 3)
         os.close(null)
         try:
-            while villain.channel.recv(256):
-                pass
+            while data := villain.channel.recv(256):
+                tap.check(struct.unpack_from("=I", data)[0] in NEWS, "the monitor answers")
         except ConnectionResetError:
             pass
         broker.wait_log("relay: killed: ")
@@ -201,7 +213,18 @@ def test_monitor_killed():
         tap.equal(villain.reserve(40001), 0, "a port is held")
         # the rogue itself dies with the monitor; its fds live on here, in other hands
         broker.kill()
+        villain.lifeline.settimeout(5)
+        tap.equal(villain.lifeline.recv(1), b"", "the end of the rogue's process")
+        # switches forwarding on for every device, with nobody there to switch it off again for the TUN
+        for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            for value in (0, 1):
+                pair.host.sysctl(f"net/{switch}", value)
+        for device in ("all", "saferaw0"):
+            pair.host.sysctl(f"net/ipv4/conf/{device}/rp_filter", 0)
+        time.sleep(3.5)  # clsact: until the sign of life is stale
         with Witness(pair.peer, expression="udp") as witness:
+            for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
+                villain.write(packets.udp(source, target, 40001, 9, b"forged"))  # what was its right while the monitor lived
             for source in ("192.0.2.77", "198.51.100.1"):
                 villain.write(packets.udp(source, PEER4, 40001, 9, b"forged"))
             villain.write(packets.udp("2001:db8::77", PEER6, 40001, 9, b"forged"))

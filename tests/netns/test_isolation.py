@@ -2,8 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Nobody starves another: clients that do not read, floods from outside, floods from inside."""
 
+import errno
+import os
+import signal
 import socket
 import struct
+import threading
+import time
 
 from harness import packets, proto, tap
 from harness.broker import Broker, slice_section
@@ -131,4 +136,112 @@ def test_flood_by_one_client():
             tap.equal(got, list(range(100)), "what arrived of the quiet one")
 
 
-tap.main(test_slow_reader, test_replies_unread, test_flood_at_one_slice, test_receive_limit, test_flood_by_one_client)
+def test_endless_sender():
+    """A flow that always has a packet waiting keeps neither another's packets nor the relay's other work waiting."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "40000-40999"),
+                                slice_section("two", ("news",), "41000-41999")) as broker:
+        one, two = proto.Client(broker.slice("one"), "games"), proto.Client(broker.slice("two"), "news")
+        loud, quiet = one.open(proto.UDP, local=HOST4, port=40001), two.open(proto.UDP, local=HOST4, port=41001)
+        packet = packets.udp(HOST4, PEER4, 40001, 9, b"loud")
+        script = f"""
+import os, socket
+s = socket.socket(fileno={loud.socket.fileno()})
+os.write(1, b"x")
+while True:
+    s.send(bytes.fromhex("{packet.hex()}"))
+"""
+        flood = [pair.peer.popen("/usr/bin/python3", "-c", script, stdout=-1, pass_fds=(loud.socket.fileno(),)) for _ in range(3)]
+        for process in flood:
+            process.stdout.read(1)
+        with Witness(pair.host, expression="udp src port 41001", direction="out") as witness:
+            for number in range(10):
+                quiet.send(packets.udp(HOST4, PEER4, 41001, 9, struct.pack("!I", number)))
+                tap.check(witness.wait(lambda p, n=number: p.payload == struct.pack("!I", n)), f"packet {number} does not leave")
+                two.stats()
+        for process in flood:
+            tap.equal(process.poll(), None, "the flood goes on to the end of the test")
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def test_ring_share():
+    """While the relay stands still, a flood at one slice leaves room in the ring for another's packets."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "40000-40999"),
+                                slice_section("two", ("news",), "41000-41999")) as broker:
+        one, two = proto.Client(broker.slice("one"), "games"), proto.Client(broker.slice("two"), "news")
+        flooded, quiet = one.open(proto.UDP, local=HOST4, port=40001), two.open(proto.UDP, local=HOST4, port=41001)
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.sendto(b"who is there", (HOST4, 40001))
+        tap.check(flooded.recv(), "the flow works")
+        relay = broker.relay_pid()
+        os.kill(relay, signal.SIGSTOP)
+        try:
+            for _ in range(10000):  # the ring has room for 8,192
+                sender.sendto(b"flood", (HOST4, 40001))
+            for number in range(20):
+                sender.sendto(struct.pack("!I", number), (HOST4, 41001))
+        finally:
+            os.kill(relay, signal.SIGCONT)
+        tap.equal(numbered(quiet, 20), list(range(20)), "what the other slice got")
+        tap.check(one.stats()["steer"][1] > 0, "no steer-in-share counted")
+
+
+def test_send_limit():
+    """packets_out: what is over the slice's limit does not leave, counted as steer-out-rate."""
+    with Pair() as pair, Broker(pair.host, slice_section(extra="packets_out = 100")) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, local=HOST4, port=40001)
+        with Witness(pair.peer, expression="udp") as witness:
+            for _ in range(1000):
+                flow.send(packets.udp(HOST4, PEER4, 40001, 9, b"too many"))
+            while client.stats()["tx_packets"] < 1000:
+                pass
+            time.sleep(0.2)  # the bucket fills, and the marker passes
+            flow.send(packets.udp(HOST4, PEER4, 40001, 9, b"the marker"))
+            tap.check(witness.wait(lambda p: p.payload == b"the marker"), "the marker did not arrive")
+            arrived = len(witness.all(lambda p: p.payload == b"too many"))
+        refused = client.stats()["steer"][16]
+        tap.equal(refused + arrived, 1000, "refused and arrived")
+        tap.check(refused > 700, f"only {refused} refused")
+
+
+def test_port_hogs():
+    """Clients that ask for tens of thousands of ports, again and again, stop neither others' packets nor their opens."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "10000-59999", 'memory = "8G"'),
+                                slice_section("two", ("news",), "60000-60999"), nofile=20000) as broker:
+        two = proto.Client(broker.slice("two"), "news")
+        quiet = two.open(proto.UDP, local=HOST4, port=60001)
+        stop = threading.Event()
+
+        def hog(client, number):
+            while not stop.is_set():
+                try:
+                    client.open(number % 2, port=10000 + number, count=49000).close()
+                except OSError as caught:
+                    refusals.append(caught.errno)
+
+        refusals = []
+        hogs = [threading.Thread(target=hog, args=(proto.Client(broker.slice("one"), "games", seconds=60), number))
+                for number in range(12)]
+        for thread in hogs:
+            thread.start()
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        slowest, deadline = 0.0, time.monotonic() + 4
+        try:
+            while time.monotonic() < deadline:
+                sender.sendto(struct.pack("!I", 7), (HOST4, 60001))
+                tap.equal(numbered(quiet, 1, 3.0), [7], "what the other slice gets")
+                begun = time.monotonic()
+                two.open(proto.UDP, local=HOST4, port=60002).close()
+                slowest = max(slowest, time.monotonic() - begun)
+        finally:
+            stop.set()
+            for thread in hogs:
+                thread.join()
+        tap.check(slowest < 2, f"an open by the other slice took {slowest:.1f} s")
+        tap.check(errno.ENFILE in refusals, f"the hogs were refused for other reasons: {set(refusals)}")
+
+
+tap.main(test_slow_reader, test_replies_unread, test_flood_at_one_slice, test_receive_limit, test_flood_by_one_client,
+         test_endless_sender, test_ring_share, test_send_limit, test_port_hogs)

@@ -11,6 +11,7 @@ import time
 from harness import packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
+from harness.witness import Witness
 
 
 def picture(namespace):
@@ -62,6 +63,24 @@ def test_relay_killed():
             flow.close()
 
 
+def test_shut_after_kill():
+    """What comes for an orphaned port does not reach the next relay, which has no flow for it."""
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker:
+        client = proto.Client(broker.slice(), "games")
+        flow, orphan = client.open(proto.UDP, port=40001), client.open(proto.UDP, port=40002)
+        os.kill(broker.relay_pid(), signal.SIGKILL)
+        tap.equal(orphan.recv(), b"", "end of file on the flow")
+        tap.equal(flow.recv(), b"", "end of file on the flow")
+        client = proto.Client(broker.slice(), "games")
+        flow = client.open(proto.UDP, port=40001)
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for _ in range(3):
+            sender.sendto(b"for the orphan", (HOST4, 40002))
+        sender.sendto(b"the marker", (HOST4, 40001))
+        tap.equal(packets.Packet(flow.recv()).payload, b"the marker", "what the reopened flow got")
+        tap.equal(client.stats()["rx"]["no-flow"], 0, "packets without a flow")
+
+
 def test_grace():
     """An orphaned port waits for its owner: another uid of the slice gets EADDRINUSE, the owner gets it."""
     with Pair() as pair, Broker(pair.host, slice_section(users=("games", "list"))) as broker:
@@ -88,6 +107,46 @@ def test_quarantine():
             except OSError as caught:
                 tap.equal(caught.errno, 98, "errno during the quarantine")
                 tap.check(time.monotonic() < deadline, "the quarantine does not end")
+
+
+def test_quarantine_ends():
+    """After the quarantine the port is the host's again, though nobody asks saferawd for it."""
+    with Pair() as pair, Broker(pair.host, slice_section(), top="quarantine = 300") as broker:
+        client = proto.Client(broker.slice(), "games")
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            client.open(proto.TCP if kind == socket.SOCK_STREAM else proto.UDP, port=40001).close()
+            deadline = time.monotonic() + 5
+            while True:
+                try:
+                    pair.host.socket(socket.AF_INET, kind).bind((HOST4, 40001))
+                    break
+                except OSError as caught:
+                    tap.equal(caught.errno, 98, "errno of the host's bind")
+                    tap.check(time.monotonic() < deadline, "the port stays held")
+
+
+def test_quarantine_silent():
+    """A port in quarantine answers nothing, neither itself nor by the host, and what comes for it is not steered."""
+    with Pair() as pair, Broker(pair.host, slice_section(), top="quarantine = 30k") as broker:
+        client = proto.Client(broker.slice(), "games")
+        for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            client.open(proto.TCP, port=40001).close()
+            client.open(proto.UDP, port=40001).close()
+            while client.flows():
+                pass
+            with Witness(pair.host, expression="tcp or udp or icmp or icmp6", direction="out") as witness:
+                caller = pair.peer.socket(family, socket.SOCK_STREAM)
+                caller.setblocking(False)
+                caller.connect_ex((source, 40001))
+                sender = pair.peer.socket(family, socket.SOCK_DGRAM)
+                sender.sendto(b"late", (source, 40001))
+                pair.host.socket(family, socket.SOCK_DGRAM).sendto(b"the marker", (target, 9))
+                tap.check(witness.wait(lambda p: p.payload == b"the marker"), "no marker")
+                answers = witness.all(lambda p: p.sport == 40001 or p.type in (1, 3))
+                tap.equal(answers, [], "answers")
+                caller.close()
+        tap.equal(client.stats()["rx"]["no-flow"], 0, "packets that were steered without a flow")
 
 
 def test_stop():
@@ -158,6 +217,9 @@ def test_foreign_filters():
         for prio in ("1", "50000"):
             pair.host.run("tc", "filter", "add", "dev", "eth0", "ingress", "prio", prio, "protocol", "ip", "u32",
                           "match", "ip", "dport", "5555", "0xffff", "flowid", "1:1")
+        # a BPF program of somebody else's, at the very priority that saferawd's own filters have
+        pair.host.run("tc", "filter", "add", "dev", "eth0", "ingress", "prio", "11", "protocol", "all", "bpf",
+                      "bytecode", "1,6 0 0 0", "flowid", "1:2")
         before = pair.host.run("tc", "filter", "show", "dev", "eth0", "ingress")
         tap.check("pref 50000" in before, "the other owner's filters")
         with Broker(pair.host, slice_section()) as broker:
@@ -167,5 +229,5 @@ def test_foreign_filters():
         tap.equal(pair.host.run("tc", "filter", "show", "dev", "eth0", "ingress"), before, "the filters")
 
 
-tap.main(test_relay_killed, test_grace, test_quarantine, test_stop, test_monitor_killed, test_second_instance,
-         test_foreign_filters)
+tap.main(test_relay_killed, test_shut_after_kill, test_grace, test_quarantine, test_quarantine_ends, test_quarantine_silent,
+         test_stop, test_monitor_killed, test_second_instance, test_foreign_filters)

@@ -43,6 +43,14 @@ def test_forwarding_rewritten():
                     if witness.wait(lambda p, t=text: p.payload == t, 0.1):
                         break
                 tap.check(attempt < 20, f"{target}: {attempt} packets lost after ip_forward = {value}")
+            for setting, want in (("ipv4/conf/saferaw0/forwarding", "0"), ("ipv6/conf/saferaw0/forwarding", "0"),
+                                  ("ipv4/conf/saferaw0h/forwarding", "1"), ("ipv6/conf/saferaw0h/forwarding", "1"),
+                                  ("ipv4/conf/saferaw0/rp_filter", "1"), ("ipv4/conf/saferaw0/accept_local", "0")):
+                for _ in range(100):
+                    if (got := pair.host.sysctl(f"net/{setting}")) == want:
+                        break
+                    witness.wait(lambda p: False, 0.05)
+                tap.equal(got, want, setting)
 
 
 def test_addresses():
@@ -148,6 +156,11 @@ def test_vlan_tag():
         got = packets.Packet(flow.recv())
         tap.equal((got.payload, got.size), (b"plain", len(plain)), "the first packet that the flow got")
         tap.equal(flow.drain(), [], "what it got besides")
+        # a tagged one that was steered would be broken, hence nobody's, which is said at the end
+        broker.process.terminate()
+        tap.equal(broker.process.wait(15), 0, "exit status")
+        broker.process = None
+        tap.check("for no slice" not in broker.log, f"the tagged frame was steered:\n{broker.log}")
 
 
 def test_bad_from_wire():

@@ -30,7 +30,7 @@ def slice_section(name="one", users=("games",), ports="40000-40999", extra=""):
 class Broker:
     """saferawd inside a namespace. Its log is kept in self.log."""
 
-    def __init__(self, namespace, *sections, netns="", start=True, relay=None, top=""):
+    def __init__(self, namespace, *sections, netns="", start=True, relay=None, top="", nofile=None):
         self.namespace = namespace
         self.directory = tempfile.mkdtemp(prefix="saferaw-test-")
         os.chmod(self.directory, 0o755)
@@ -39,7 +39,7 @@ class Broker:
         self.config = os.path.join(self.directory, "saferaw.conf")
         self.logfile = os.path.join(self.directory, "log")
         self.relay = relay or program("saferaw-relay")
-        self.top, self.netns = top, netns
+        self.top, self.netns, self.nofile = top, netns, nofile
         self.process = None
         self.configure(*sections)
         if start:
@@ -56,8 +56,9 @@ class Broker:
         """Starts saferawd and waits until it says that it is ready."""
         ready, given = os.pipe()
         os.set_inheritable(given, True)
+        limit = ("prlimit", f"--nofile={self.nofile}") if self.nofile else ()
         with open(self.logfile, "ab") as log:
-            self.process = self.namespace.popen(program("saferawd"), "-c", self.config, f"--ready-fd={given}",
+            self.process = self.namespace.popen(*limit, program("saferawd"), "-c", self.config, f"--ready-fd={given}",
                                                 pass_fds=(given,), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         os.close(given)
         try:

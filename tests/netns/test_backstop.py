@@ -205,12 +205,17 @@ def test_monitor_killed():
     with Pair() as pair:
         pair.host.sysctl("net/ipv4/ip_forward", 1)
         villain = rogue.Rogue()
-        broker = Broker(pair.host, slice_section(), start=False, relay=villain.program)
+        broker = Broker(pair.host, slice_section(extra="local = yes"), start=False, relay=villain.program)
         thread = threading.Thread(target=villain.take_over)
         thread.start()
         broker.start()
         thread.join()
         tap.equal(villain.reserve(40001), 0, "a port is held")
+        local = pair.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        local.bind((HOST4, 9))
+        local.settimeout(5)
+        villain.write(packets.udp(HOST4, HOST4, 40001, 9, b"while the monitor lives"))
+        tap.equal(local.recv(100), b"while the monitor lives", "what the host's socket gets")
         # the rogue itself dies with the monitor; its fds live on here, in other hands
         broker.kill()
         villain.lifeline.settimeout(5)
@@ -223,8 +228,9 @@ def test_monitor_killed():
             pair.host.sysctl(f"net/ipv4/conf/{device}/rp_filter", 0)
         time.sleep(3.5)  # clsact: until the sign of life is stale
         with Witness(pair.peer, expression="udp") as witness:
-            for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
-                villain.write(packets.udp(source, target, 40001, 9, b"forged"))  # what was its right while the monitor lived
+            # what was its right while the monitor lived
+            for source, target in ((HOST4, PEER4), (HOST6, PEER6), (HOST4, HOST4)):
+                villain.write(packets.udp(source, target, 40001, 9, b"forged"))
             for source in ("192.0.2.77", "198.51.100.1"):
                 villain.write(packets.udp(source, PEER4, 40001, 9, b"forged"))
             villain.write(packets.udp("2001:db8::77", PEER6, 40001, 9, b"forged"))
@@ -232,6 +238,8 @@ def test_monitor_killed():
             marker.sendto(b"the marker", (PEER4, 9))
             tap.check(witness.wait(lambda p: p.payload == b"the marker"), "no marker")
             tap.equal(witness.all(lambda p: p.payload == b"forged"), [], "what left")
+        local.settimeout(0)
+        tap.raises(errno.EAGAIN, local.recv, 100)
         villain.close()
         broker.stop()
 

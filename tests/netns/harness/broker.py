@@ -106,6 +106,14 @@ class Broker:
                 raise RuntimeError(f"no reload:\n{self.log}")
             select.select([], [], [], 0.01)
 
+    def finish(self, seconds=15.0):
+        """SIGTERM; returns the whole log, with what is only said at the end."""
+        self.process.terminate()
+        if status := self.process.wait(seconds):
+            raise RuntimeError(f"exit status {status}:\n{self.log}")
+        self.process = None
+        return self.log
+
     def stop(self, seconds=15.0):
         """SIGTERM; returns the exit status. Removes the test's directory."""
         atexit.unregister(self.stop)

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "log.h"
 #include "msg.h"
@@ -291,6 +292,7 @@ static void handle_open(struct client *client, const union request *request)
 	client->state = CLIENT_BUSY;
 	client->request = request->header.id;
 	client->opening.done = opened;
+	loop_spend(request->open.count);
 	opening_begin(&client->opening, client->slice, &client->opener, &request->open);
 	client->opening.done = answered;
 }
@@ -402,6 +404,22 @@ static bool take_request(struct client *client)
 }
 
 /**
+ * must_wait() - whether a client's next request had better wait for the next turn of the loop
+ * @client: client
+ *
+ * Only an OPEN for many ports ever does, so only one is looked for.
+ */
+static bool must_wait(const struct client *client)
+{
+	struct proto_open next;
+
+	if (!loop_late(UINT16_MAX))
+		return false;
+	return recv(client->socket.fd, &next, sizeof(next), MSG_PEEK | MSG_DONTWAIT) == sizeof(next) &&
+	       next.header.type == PROTO_OPEN && loop_late(next.count);
+}
+
+/**
  * client_ready() - something happened on a client's socket
  * @socket: the client's
  * @events: EPOLL bits
@@ -421,6 +439,8 @@ void client_ready(struct watch *socket, uint32_t events)
 			send_news(client, &(struct client_news){.event = PROTO_EVENT_MISSED});
 		}
 	}
+	if (events & EPOLLIN && client->state != CLIENT_BUSY && must_wait(client))
+		return;
 	if (events & EPOLLIN && client->state != CLIENT_BUSY && !take_request(client)) {
 		client_close(client);
 		return;

@@ -8,22 +8,28 @@
  * being served: loop_close() takes such events back, so whatever is closed may
  * be freed at once.
  *
+ * Few things take long, and those are counted: opening and closing many ports
+ * at once. When a turn has done enough of that, more of it waits for the next
+ * turn, and whatever is short goes first.
+ *
  * A watch without interest leaves the epoll set: epoll tells hang-ups of
  * whatever is in it, asked or not, and would do so in every turn.
  */
 #include "loop.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <unistd.h>
 
 #include "util.h"
 
-#define BATCH 256 /* events of one turn */
+#define BATCH 256      /* events of one turn */
+#define WORK_SHORT 256 /* ports: less than this is never put off */
+#define WORK_MAX 4096  /* ports in one turn: about a millisecond */
 
 static struct {
 	int fd;
 	int count, at; /* of the batch: how many, and which one is being served */
+	unsigned work; /* done in this turn, ports */
 	struct epoll_event event[BATCH];
 } loop = {.fd = -1};
 
@@ -89,6 +95,7 @@ int loop_turn(void)
 	if (n < 0)
 		return errno == EINTR ? 0 : -1;
 	loop.count = n;
+	loop.work = 0;
 	for (loop.at = 0; loop.at < loop.count; loop.at++) {
 		struct watch *watch = loop.event[loop.at].data.ptr;
 
@@ -97,4 +104,25 @@ int loop_turn(void)
 	}
 	loop.count = 0;
 	return 0;
+}
+
+/**
+ * loop_spend() - note that this turn has done something long
+ * @work: ports
+ */
+void loop_spend(unsigned work)
+{
+	loop.work += work;
+}
+
+/**
+ * loop_late() - whether something had better wait for the next turn
+ * @work: ports
+ *
+ * Return: true when it is long and this turn has done enough. The caller
+ * leaves the event alone then, and it comes again.
+ */
+bool loop_late(unsigned work)
+{
+	return work >= WORK_SHORT && loop.work >= WORK_MAX;
 }

@@ -5,6 +5,7 @@
 #ifndef SAFERAW_LOOP_H
 #define SAFERAW_LOOP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -25,5 +26,7 @@ int loop_init(void);
 int loop_watch(struct watch *watch, uint32_t events);
 void loop_close(struct watch *watch);
 int loop_turn(void);
+void loop_spend(unsigned work);
+bool loop_late(unsigned work);
 
 #endif

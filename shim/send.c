@@ -151,13 +151,15 @@ static void send_packet(struct flow *flow, uint8_t *data, size_t len)
  * @socket: the flow's
  * @events: EPOLL bits
  *
- * An empty message cannot be told from the end of the file, and is it.
+ * An empty message cannot be told from the end of the file, and is it. When
+ * many ports are to be closed and it is too late in the turn for that, the end
+ * is found again in the next.
  */
 void send_ready(struct watch *socket, uint32_t events)
 {
 	static uint8_t buffer[PKT_MAX + 1];
 	struct flow *flow = container_of(socket, struct flow, socket);
-	unsigned budget;
+	unsigned budget, ports = (unsigned)(flow->policy.hi - flow->policy.lo) + 1;
 	ssize_t n;
 
 	(void)events;
@@ -168,6 +170,9 @@ void send_ready(struct watch *socket, uint32_t events)
 		if (n < 0 && errno == ECONNRESET)
 			continue; /* closed with packets unread; what it sent before is still to come */
 		if (n <= 0) {
+			if (loop_late(ports))
+				return;
+			loop_spend(ports);
 			flow_close(flow);
 			return;
 		}

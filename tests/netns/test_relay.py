@@ -5,6 +5,7 @@
 import errno
 import os
 import pwd
+import signal
 import socket
 import struct
 import time
@@ -611,6 +612,55 @@ def test_limits():
             flow.close()
         raises(errno.EPERM, relay.client, "news")
         check(relay.client(), "accepts again")
+
+
+def test_turns():
+    """A flow with many packets waiting sends some of them, then it is another's turn."""
+    with Monitor([Slice(queue=200000)]) as relay:
+        client = relay.client()
+        loud, quiet = client.open(proto.UDP, port=40000), client.open(proto.UDP, port=40001)
+        os.kill(relay.process.pid, signal.SIGSTOP)
+        for _ in range(200):
+            loud.send(udp_out(40000))
+        quiet.send(udp_out(40001))
+        os.kill(relay.process.pid, signal.SIGCONT)
+        order = [packets.Packet(relay.sent()).sport for _ in range(201)]
+        check(order.index(40001) < 100, f"the other flow's packet came after {order.index(40001)}")
+
+
+def test_hogs():
+    """Opens of tens of thousands of ports do not keep a short request waiting until all of them are done."""
+    with Monitor([Slice(ranges=((1, 10000, 59999),), clients=64, flows=100, memory=1 << 33), TWO]) as relay:
+        other = relay.client("news", "two")
+        other.stats()
+        hogs = [relay.client() for _ in range(40)]
+        os.kill(relay.process.pid, signal.SIGSTOP)
+        for number, hog in enumerate(hogs):
+            hog.socket.send(proto.OPEN_REQUEST.pack(proto.OPEN, 56, 5, 1, proto.UDP, socket.AF_INET, 0, 10000 + number, 49000,
+                                                    proto.ANY, proto.mapped(FAR), 1 + number))
+        other.socket.send(proto.HEADER.pack(proto.STATS, 16, 9) + bytes(8))
+        os.kill(relay.process.pid, signal.SIGCONT)
+        begun = time.monotonic()
+        other.reply(proto.STATS, 9)
+        short = time.monotonic() - begun
+        flows = []
+        for hog in hogs:
+            data, fd = hog.reply(proto.OPEN, 5)
+            equal(proto.OPENED.unpack(data)[3], 0, "error")
+            flows.append(fd)
+        long = time.monotonic() - begun
+        check(short < long / 4, f"the short request took {short:.3f} s, all {long:.3f} s")
+        other.stats()
+        for fd in flows:
+            os.close(fd)
+        begun = time.monotonic()
+        other.stats()
+        short = time.monotonic() - begun
+        check(relay.wait(lambda: len(relay.releases) == len(hogs)), "releases")
+        long = time.monotonic() - begun
+        check(short < long / 2, f"the short request took {short:.3f} s, all {long:.3f} s")
+        for number, hog in enumerate(hogs):
+            equal(relay.is_open(10000 + number, proto.UDP), 0, "open byte")
 
 
 def test_slow_monitor():

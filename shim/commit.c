@@ -19,6 +19,7 @@
 #include "client.h"
 #include "flow.h"
 #include "log.h"
+#include "query.h"
 #include "receive.h"
 #include "reception.h"
 
@@ -48,6 +49,7 @@ static void end_slice(struct slice *slice)
 	while ((flow = roster_next(&slice->flows, number, &number)))
 		revoke(flow);
 	reception_close(slice);
+	counters_add(&slice->netns->past, &slice->counters);
 	slice_free(slice);
 }
 

@@ -32,8 +32,13 @@ static const struct {
 };
 
 static const struct option options[] = {
-	{"slice", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},    {"all", no_argument, NULL, 'a'},
-	{"help", no_argument, NULL, 'h'},        {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
+	{"slice", required_argument, NULL, 's'},
+	{"json", no_argument, NULL, 'j'},
+	{"all", no_argument, NULL, 'a'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{"openmetrics", no_argument, NULL, 'o'},
+	{NULL, 0, NULL, 0},
 };
 
 static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] [ARGUMENT]\n"
@@ -42,6 +47,7 @@ static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] 
 			    "                     $SAFERAW_SLICE, else the only slice there is (root: all)\n"
 			    "      --json         one JSON object on standard output\n"
 			    "      --all          stats: reasons that never happened too\n"
+			    "      --openmetrics  stats: metrics in OpenMetrics' text format instead\n"
 			    "  -h, --help         this text\n"
 			    "  -V, --version      version\n"
 			    "\n";
@@ -158,12 +164,18 @@ static int run_command(struct cmd *cmd, int (*run)(struct cmd *), const char *sl
 	json_t *top = json_object(), *list = json_array();
 	int status;
 
+	cmd->json = cmd->json || cmd->openmetrics;
+	cmd->all = cmd->all || cmd->openmetrics; /* a series begins with 0, not with its first event */
 	json_object_set_new(top, "slices", list);
 	if (!slice && !geteuid() && !(preset && *preset))
 		status = run_all(cmd, run, list);
 	else
 		status = run_slice(cmd, run, slice, false, list);
-	if (cmd->json) {
+	if (cmd->netnses)
+		cmd_stats_netns(cmd, top);
+	if (cmd->openmetrics) {
+		cmd_metrics(top, stdout);
+	} else if (cmd->json) {
 		json_dumpf(top, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 		putchar('\n');
 	}
@@ -194,6 +206,8 @@ int main(int argc, char **argv)
 			cmd.json = true;
 		} else if (opt == 'a') {
 			cmd.all = true;
+		} else if (opt == 'o') {
+			cmd.openmetrics = true;
 		} else if (opt == 'h') {
 			help(stdout);
 			return CMD_OK;
@@ -212,6 +226,10 @@ int main(int argc, char **argv)
 		if (argc - optind - 1 != arguments) {
 			cmd_error("usage: saferaw [-s SLICE] %s [--json] %s", commands[i].name,
 				  arguments ? commands[i].argument : "");
+			return CMD_FAILED;
+		}
+		if (cmd.openmetrics && commands[i].run != cmd_stats) {
+			cmd_error("--openmetrics goes with stats alone");
 			return CMD_FAILED;
 		}
 		cmd.argument = arguments ? argv[optind + 1] : NULL;

@@ -22,6 +22,7 @@
 #include "query.h"
 #include "receive.h"
 #include "reception.h"
+#include "send.h"
 
 /**
  * revoke() - take a flow back
@@ -32,6 +33,7 @@ static void revoke(struct flow *flow)
 	struct client_news news = {.event = PROTO_EVENT_REVOKED, .flow = flow->number};
 	struct slice *slice = flow->slice;
 
+	send_abandon(flow);
 	flow_close(flow);
 	client_tell(slice, &news);
 }

@@ -75,6 +75,9 @@ int cmd_explain_packet(struct cmd *cmd);
 /* cmd_metrics.c: what stats found, for Prometheus and its kin */
 void cmd_metrics(const json_t *top, FILE *file);
 
+/* cmd_reserve.c: reserve and release; the arguments without options, the configuration file or NULL */
+int cmd_reserve(int argc, char **argv, const char *config);
+
 /* cmd_capture.c: a packet from the command line. A static buffer holds it: the command looks at one. */
 const uint8_t *cmd_packet(const char *argument, size_t *length);
 

@@ -88,7 +88,8 @@ bool conf_error(struct conf_loader *loader, const char *file, unsigned line, con
 	__attribute__((format(printf, 4, 5)));
 bool conf_name_ok(const char *name);
 unsigned long conf_overflow_id(const char *file);
-/* conf_reserve.c: reserve sections */
+/* conf_reserve.c: reserve sections, and when a slice's ports are held */
+bool conf_take_hold(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value, void *object);
 void conf_reserve_take(struct conf_loader *loader, cfg_t *section, unsigned line);
 void conf_reserve_apply(struct conf_loader *loader);
 void conf_reserve_free(struct conf_loader *loader);

@@ -183,6 +183,27 @@ void conf_reserve_apply(struct conf_loader *loader)
 }
 
 /**
+ * conf_take_hold() - when a slice's ports are held
+ * @loader: load
+ * @key: key
+ * @value: text
+ * @object: struct conf_slice
+ *
+ * Return: false after a complaint
+ */
+bool conf_take_hold(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
+		    void *object)
+{
+	struct conf_slice *slice = object;
+
+	slice->hold_always = !strcmp(value->text, "always");
+	if (slice->hold_always || !strcmp(value->text, "open"))
+		return true;
+	return conf_error(loader, loader->file->path, value->line, "%s: \"%.64s\" is none of open, always", key->name,
+			  value->text);
+}
+
+/**
  * conf_reserve_free() - forget all sections
  * @loader: load
  */

@@ -103,6 +103,7 @@ static const struct {
 } bad[] = {
 	{"", "reserve r { slice = b tcp = 6000 }", DROP_IN ":1: reserve \"r\": there is no slice \"b\"\n"},
 	{"", "reserve r { tcp = 6000 }", DROP_IN ":1: reserve \"r\" names no slice\n"},
+	{"hold = never", R("tcp = 6000"), "saferaw.conf:1: hold: \"never\" is none of open, always\n"},
 	{"", R(""), DROP_IN ":1: reserve \"r\" has no ports: give it tcp, udp or icmp\n"},
 	{"", R("tcp = {}"), DROP_IN ":1: reserve \"r\" has no ports: give it tcp, udp or icmp\n"},
 	{"", R("tcp = 0"), DROP_IN ":1: tcp: \"0\" is not a port or range (N or LOW-HIGH, 1 to 65535)\n"},
@@ -135,7 +136,7 @@ END_TEST
 START_TEST(good_one)
 {
 	struct conf *conf =
-		load("low_ports = yes",
+		load("hold = always low_ports = yes",
 		     R("tcp = {5010, 53} icmp = 7-9") "\n"
 						      "reserve a-very-long-name-of-thirty-two-and-more-0123456789 "
 						      "{ slice = b udp = 6000 } slice b { udp = 6001 users = root }");
@@ -144,6 +145,7 @@ START_TEST(good_one)
 	ck_assert_str_eq(errors, "");
 	ck_assert_ptr_nonnull(conf);
 	ck_assert_uint_eq(conf->slices, 2);
+	ck_assert(conf->slice[0].hold_always && !conf->slice[1].hold_always);
 	ck_assert_uint_eq(conf->slice[0].ranges, 4);
 	range = conf->slice[0].range;
 	ck_assert(range[1].class == CLASS_TCP && range[1].lo == 5010 && range[1].hi == 5010);

@@ -160,8 +160,8 @@ static void put_sample(FILE *file, const struct family *family, const json_t *ob
  */
 static void put_family(FILE *file, const struct family *family, json_t *list)
 {
-	json_t *object, *value, *number;
-	const char *reason;
+	json_t *object, *value;
+	void *at;
 	size_t i;
 	unsigned m;
 
@@ -169,14 +169,15 @@ static void put_family(FILE *file, const struct family *family, json_t *list)
 	if (family->unit)
 		fprintf(file, "# UNIT %s %s\n", family->name, family->unit);
 	fprintf(file, "# HELP %s %s\n", family->name, family->help);
-	json_array_foreach(list, i, object)
-	{
+	for (i = 0; i < json_array_size(list); i++) {
+		object = json_array_get(list, i);
 		for (m = 0; m < MEMBERS_MAX && family->member[m].key; m++) {
 			value = json_object_get(object, family->member[m].key);
 			if (json_is_integer(value))
 				put_sample(file, family, object, m, NULL, value);
-			json_object_foreach(value, reason, number)
-				put_sample(file, family, object, m, reason, number);
+			for (at = json_object_iter(value); at; at = json_object_iter_next(value, at))
+				put_sample(file, family, object, m, json_object_iter_key(at),
+					   json_object_iter_value(at));
 		}
 	}
 }

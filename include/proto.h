@@ -36,6 +36,7 @@ enum proto_type {
 	PROTO_FLOWS,
 	PROTO_PORT,
 	PROTO_EVENT, /* relay to client only */
+	PROTO_NETNS,
 	PROTO_TYPES
 };
 
@@ -61,7 +62,7 @@ struct proto_hello_reply {
 	char slice[PROTO_NAME_MAX];
 };
 
-/* Any request without arguments: INFO */
+/* Any request without arguments: INFO, NETNS */
 struct proto_request {
 	struct proto_header header;
 };
@@ -216,6 +217,23 @@ struct proto_event {
 	struct addr addr;
 };
 
+/*
+ * The slice's whole netns: its slices together, those that are gone included,
+ * and what belongs to none of them. For root alone.
+ */
+struct proto_netns_reply {
+	struct proto_header header;
+	int32_t error; /* 0, EPERM */
+	uint16_t reasons, steer_reasons; /* rows used below, as in struct proto_stats_reply */
+	char name[PROTO_NAME_MAX];
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_refused[48]; /* by enum verdict */
+	uint64_t tx_refused[48];
+	uint64_t steer[32]; /* by enum steer_reason */
+	uint64_t unknown_rx_refused[48];
+	uint64_t unknown_steer[32];
+};
+
 #define PROTO_MESSAGE_MAX 4096
 
 static_assert(sizeof(struct proto_hello_reply) == 56, "no padding");
@@ -225,5 +243,6 @@ static_assert(sizeof(struct proto_opened) == 512, "large enough to fill a minima
 static_assert(sizeof(struct proto_flow_row) == 96, "no padding");
 static_assert(sizeof(struct proto_flows_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 static_assert(sizeof(struct proto_stats_reply) <= PROTO_MESSAGE_MAX, "fits a message");
+static_assert(sizeof(struct proto_netns_reply) == 1744, "no padding");
 
 #endif

@@ -240,6 +240,18 @@ static int init_reserve(const struct attaching *a)
 }
 
 /**
+ * hold_ports() - hold what is held from the start
+ * @a: the namespace; its addresses are known
+ *
+ * Return: 0
+ */
+static int hold_ports(const struct attaching *a)
+{
+	reserve_refit(a->ns, a->conf);
+	return 0;
+}
+
+/**
  * free_reserve() - the reverse of init_reserve()
  * @a: the namespace
  */
@@ -300,6 +312,7 @@ static const struct {
 	{"bring the TUN devices up", settle_tuns, remove_tuns},
 	{"prepare reservations", init_reserve, free_reserve},
 	{"follow the uplinks", open_uplinks, close_uplinks},
+	{"hold ports that are always held", hold_ports, nothing},
 	{"open steering for the slices", permit, nothing},
 };
 

@@ -6,7 +6,8 @@
  * into strings that know their lines, and handed key by key to conf_keys.c.
  * Sections are taken, and removed from libconfuse's memory, as they end, so
  * that a mistake further down hides none above it. When every file is
- * through, names of netns are looked up and conf_check.c checks the whole.
+ * through, reserve sections are added to their slices (conf_reserve.c), names
+ * of netns are looked up and conf_check.c checks the whole.
  *
  * libconfuse stops at the first unknown key or syntax error of a file; of
  * wrong values it shows all. Of what it can do by itself: include() and
@@ -281,6 +282,8 @@ static int on_section(cfg_t *root, cfg_opt_t *opt)
 	(void)root;
 	if (!strcmp(opt->name, "netns"))
 		take_netns_section(section, line);
+	else if (!strcmp(opt->name, "reserve"))
+		conf_reserve_take(loading, section, line);
 	else
 		take_slice_section(section, line);
 	memset(loading->section_given, 0, sizeof(loading->section_given));
@@ -328,14 +331,16 @@ static void note_broken(struct conf_loader *loader)
  */
 static void parse_text(struct conf_loader *loader, const struct conf_text *text)
 {
-	cfg_opt_t netns[CONF_KEYS_MAX], slice[CONF_KEYS_MAX], top[CONF_KEYS_MAX];
+	cfg_opt_t netns[CONF_KEYS_MAX], slice[CONF_KEYS_MAX], reserve[CONF_KEYS_MAX], top[CONF_KEYS_MAX];
 	unsigned n = make_options(conf_top_keys, top);
 	FILE *fp;
 
 	make_options(conf_netns_keys, netns);
 	make_options(conf_slice_keys, slice);
+	make_options(conf_reserve_keys, reserve);
 	top[n++] = (cfg_opt_t)CFG_SEC("netns", netns, CFGF_MULTI | CFGF_TITLE);
 	top[n++] = (cfg_opt_t)CFG_SEC("slice", slice, CFGF_MULTI | CFGF_TITLE);
+	top[n++] = (cfg_opt_t)CFG_SEC("reserve", reserve, CFGF_MULTI | CFGF_TITLE);
 	top[n] = (cfg_opt_t)CFG_END();
 
 	loader->file = text;
@@ -351,6 +356,7 @@ static void parse_text(struct conf_loader *loader, const struct conf_text *text)
 		cfg_set_error_function(loader->root, on_error);
 		cfg_set_validate_func(loader->root, "netns", on_section);
 		cfg_set_validate_func(loader->root, "slice", on_section);
+		cfg_set_validate_func(loader->root, "reserve", on_section);
 		if (cfg_parse_fp(loader->root, fp) != CFG_SUCCESS)
 			note_broken(loader);
 		conf_take(loader, conf_top_keys, loader->root, loader->conf);
@@ -482,6 +488,7 @@ struct conf *conf_load(const char *path, conf_report *report, void *arg)
 
 	loader.overflow_uid = conf_overflow_id("/proc/sys/kernel/overflowuid");
 	loader.overflow_gid = conf_overflow_id("/proc/sys/kernel/overflowgid");
+	STAILQ_INIT(&loader.reserves);
 	loading = &loader;
 	loader.errors = conf_files_read(&files, path, report, arg);
 	loader.broken = loader.errors > 0;
@@ -490,6 +497,7 @@ struct conf *conf_load(const char *path, conf_report *report, void *arg)
 			parse_text(&loader, &files.text[i]);
 		/* after a file that broke off, a name that is missing may be in the rest of it */
 		if (!loader.broken) {
+			conf_reserve_apply(&loader);
 			resolve_netns(&loader);
 			conf_check(&loader);
 		}
@@ -501,6 +509,7 @@ struct conf *conf_load(const char *path, conf_report *report, void *arg)
 	}
 	free(loader.netns_place);
 	free(loader.draft);
+	conf_reserve_free(&loader);
 	conf_files_free(&files);
 	return loader.conf;
 }

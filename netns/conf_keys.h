@@ -9,11 +9,13 @@
 #define SAFERAW_CONF_KEYS_H
 
 #include <confuse.h>
+#include <sys/queue.h>
 
 #include "conf.h"
 #include "conf_text.h"
 
 #define CONF_KEYS_MAX 24 /* of one kind of section */
+#define CONF_RESERVE_MAX 64 /* the name of a reserve section with its NUL: a slice, a protocol and ports go in */
 
 /* Where something was written */
 struct conf_place {
@@ -27,6 +29,15 @@ struct conf_draft {
 	struct conf_place netns_place;
 	char netns[PROTO_NAME_MAX];
 	bool low_ports, overflow_id;
+};
+
+/* What a reserve section says, until everything is read */
+struct conf_reserve {
+	STAILQ_ENTRY(conf_reserve) link;
+	struct conf_place place;
+	char name[CONF_RESERVE_MAX], slice[PROTO_NAME_MAX]; /* "": wrong */
+	unsigned ranges;
+	struct policy_range range[POLICY_RANGES_MAX];
 };
 
 /* A load in progress */
@@ -46,6 +57,7 @@ struct conf_loader {
 	struct conf_place *netns_place;        /* of each conf->netns; file NULL: not written anywhere */
 	struct conf_draft *draft;              /* for each conf->slice */
 	struct conf_draft *slice_draft;        /* of the present section */
+	STAILQ_HEAD(, conf_reserve) reserves;
 	char relay_user[64];
 	struct conf_place relay_user_place;
 	unsigned long overflow_uid, overflow_gid;
@@ -69,12 +81,18 @@ struct conf_key {
 };
 
 extern const struct conf_key conf_top_keys[], conf_netns_keys[], conf_slice_keys[]; /* end with name NULL */
+extern const struct conf_key conf_reserve_keys[];
 
 /* "FILE:LINE: text" to the report; false */
 bool conf_error(struct conf_loader *loader, const char *file, unsigned line, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 bool conf_name_ok(const char *name);
 unsigned long conf_overflow_id(const char *file);
+/* conf_reserve.c: reserve sections, and when a slice's ports are held */
+bool conf_take_hold(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value, void *object);
+void conf_reserve_take(struct conf_loader *loader, cfg_t *section, unsigned line);
+void conf_reserve_apply(struct conf_loader *loader);
+void conf_reserve_free(struct conf_loader *loader);
 /* conf_check.c: what can be checked only when every file is through */
 void conf_check(struct conf_loader *loader);
 /* Hand every value of a parsed section to its key */

@@ -181,9 +181,10 @@ static int open_covers(void *arg)
 			job->failed = holder->port;
 			return -1;
 		}
-		log_limited(job->limit, LOG_WARNING,
-			    "%s: cannot hold %s %u on all addresses, it stays shut there: %m", job->netns,
-			    policy_class_name(holder->class), holder->port);
+		if (!job->again || holder->class == CLASS_ICMP || !holder->families)
+			log_limited(job->limit, LOG_WARNING,
+				    "%s: cannot hold %s %u on all addresses, it stays shut there: %m", job->netns,
+				    policy_class_name(holder->class), holder->port);
 		free(job->cover[i]);
 		job->cover[i] = NULL;
 	}

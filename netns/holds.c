@@ -17,6 +17,10 @@
  *   marked  of a port: claims of all its holds, where a cover backs them; this
  *	     is what steering regards as held
  *
+ * A slice with "hold = always" has a standing hold on every port of its range.
+ * It needs covers like any other, but is in nobody's way and marks nothing:
+ * until a flow has the port, not even the relay may send from it.
+ *
  *   - Holds of different owners never have an address in common.
  *   - Covers of one port never overlap, and each backs a hold.
  *   - `marked` is changed nowhere but in holds_settle().
@@ -107,6 +111,23 @@ uint32_t holds_covered(const struct netns *ns, const struct port *port)
 }
 
 /**
+ * claims() - the addresses that holds of a port are about
+ * @port: port
+ * @standing: whether those count that no flow has
+ *
+ * Return: set of addresses
+ */
+static uint32_t claims(const struct port *port, bool standing)
+{
+	const struct hold *hold;
+	uint32_t set = 0;
+
+	LIST_FOREACH(hold, &port->holds, in_port)
+	set |= hold->stale || (hold->standing && !standing) ? 0 : hold->claim;
+	return set;
+}
+
+/**
  * holds_claims() - the addresses that any hold of a port is about
  * @port: port
  *
@@ -114,12 +135,7 @@ uint32_t holds_covered(const struct netns *ns, const struct port *port)
  */
 uint32_t holds_claims(const struct port *port)
 {
-	const struct hold *hold;
-	uint32_t set = 0;
-
-	LIST_FOREACH(hold, &port->holds, in_port)
-	set |= hold->stale ? 0 : hold->claim;
-	return set;
+	return claims(port, true);
 }
 
 /**
@@ -146,7 +162,7 @@ static bool backs(const struct netns *ns, const struct cover *cover, const struc
  */
 void holds_settle(struct netns *ns, struct port *port)
 {
-	uint32_t marks = holds_claims(port) & holds_covered(ns, port), changed = marks ^ port->marked;
+	uint32_t marks = claims(port, false) & holds_covered(ns, port), changed = marks ^ port->marked;
 	struct cover *cover, *next;
 	struct hold *hold;
 	unsigned i;
@@ -207,7 +223,7 @@ struct hold *holds_find(const struct port *port, uint8_t address, uint8_t family
 	if (!port)
 		return NULL;
 	LIST_FOREACH(hold, &port->holds, in_port)
-	if (hold->slice == slice && hold->uid == uid && hold->address == address &&
+	if (!hold->standing && hold->slice == slice && hold->uid == uid && hold->address == address &&
 	    (address != PRIV_ANY_ADDRESS || hold->family == family))
 		return hold;
 	return NULL;

@@ -26,6 +26,7 @@ struct hold {
 	uint8_t address; /* index, or PRIV_ANY_ADDRESS */
 	uint8_t family;  /* with PRIV_ANY_ADDRESS; else 0 */
 	bool stale;      /* no longer configured; here until the relay has released it */
+	bool standing;   /* the slice's own, as long as it is configured so (hold = always); no flow's */
 };
 
 /* A socket that keeps the rest of the host off a port */
@@ -63,6 +64,7 @@ struct reserve {
 /* Covers to be made in one visit to the namespace */
 struct job {
 	bool best_effort; /* go on after an error, and log it */
+	bool again;       /* what fails is tried once more, address by address: not logged yet, where that can be */
 	const char *netns;
 	struct log_limit *limit;
 	size_t n, room;

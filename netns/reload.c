@@ -260,7 +260,7 @@ static void detach_one(struct monitor *m, unsigned index)
 static int prepare(struct monitor *m, const struct conf *conf)
 {
 	uint32_t serial = m->serial;
-	bool ok = true;
+	bool ok = reserve_fits(conf);
 
 	for (unsigned i = 0; ok && i < conf->netnses; i++)
 		ok = attach_one(m, conf, &conf->netns[i]) == 0;

@@ -17,10 +17,17 @@
  * in nobody's way, but there until the relay, which learns of the reload
  * later, has released it: a relay that releases what it does not hold is
  * taken for an enemy.
+ *
+ * With "hold = always" a slice has a standing hold on each of its ports, which
+ * no flow knows of: the sockets are there from the start, and what a flow
+ * acquires finds them made. Another socket on such a port does not keep the
+ * slice from being served: it is named in the log, the rest is held, and the
+ * next reload tries again.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "holds.h"
 #include "priv.h"
@@ -29,6 +36,7 @@
 
 #define TICK_NS (100 * NS_PER_MS)
 #define SWEEP_MAX 4096 /* holds that end in one sweep: closing sockets takes time, and other work waits */
+#define FILES_FOR_OTHERS 256 /* than standing holds */
 
 /**
  * set_scope() - remember which addresses a slice has
@@ -119,7 +127,7 @@ static int check_request(const struct netns *ns, const struct conf_slice *slice,
  */
 static bool in_the_way(const struct hold *hold, unsigned slice, const struct priv_reserve *request, uint32_t wanted)
 {
-	if (hold->stale || (hold->slice == slice && hold->uid == request->uid))
+	if (hold->stale || hold->standing || (hold->slice == slice && hold->uid == request->uid))
 		return false;
 	if (hold->claim & wanted)
 		return true;
@@ -326,7 +334,7 @@ void reserve_orphan(struct netns *ns, unsigned grace_ms)
 		/* the port goes with its last hold */
 		for (hold = LIST_FIRST(&port->holds); hold; hold = next) {
 			next = LIST_NEXT(hold, in_port);
-			if (hold->references)
+			if (hold->references && !hold->standing)
 				let_wait(ns, hold, grace_ms);
 		}
 	}
@@ -401,7 +409,71 @@ void reserve_address_came(struct netns *ns, unsigned index)
 }
 
 /**
- * reserve_refit() - after a reload: let go of what no slice covers any more
+ * stand_on() - a standing hold on one port
+ * @ns: namespace
+ * @slice: number
+ * @class: protocol class
+ * @number: port
+ * @job: gets the sockets that are still to be made
+ *
+ * Return: 0, or -1 and ENOMEM
+ */
+static int stand_on(struct netns *ns, unsigned slice, uint8_t class, uint16_t number, struct job *job)
+{
+	struct port *port = holds_port(ns, class, number);
+	struct hold *hold;
+
+	if (!port)
+		return -1;
+	LIST_FOREACH(hold, &port->holds, in_port)
+	if (hold->standing && hold->slice == slice)
+		break;
+	if (!hold) {
+		hold = calloc(1, sizeof(*hold));
+		if (!hold) {
+			holds_settle(ns, port);
+			return -1;
+		}
+		*hold = (struct hold){.port = port,
+				      .references = 1,
+				      .slice = slice,
+				      .uid = UINT32_MAX,
+				      .address = PRIV_ANY_ADDRESS,
+				      .family = AF_UNSPEC,
+				      .standing = true};
+		LIST_INSERT_HEAD(&port->holds, hold, in_port);
+	}
+	hold->claim = holds_claim(ns, slice, PRIV_ANY_ADDRESS, AF_UNSPEC);
+	return covers_plan(job, ns, port, hold, hold->claim);
+}
+
+/**
+ * stand() - hold all ports of a slice, as far as that is possible
+ * @ns: namespace
+ * @slice: configuration of a slice of it
+ *
+ * A port that another socket has on one address can still be held on the
+ * others: extend(), which follows, sees to that, and names what it cannot hold.
+ */
+static void stand(struct netns *ns, const struct conf_slice *slice)
+{
+	struct job job = {.best_effort = true, .again = true, .limit = &ns->reserve->limit, .netns = ns->conf.name};
+	int rc = set_scope(ns->reserve, slice);
+	unsigned i, p;
+
+	for (i = 0; i < slice->ranges; i++)
+		for (p = slice->range[i].lo; p <= slice->range[i].hi && rc == 0; p++)
+			rc = stand_on(ns, slice->number, slice->range[i].class, (uint16_t)p, &job);
+	if (rc == 0)
+		rc = covers_make(&job, ns);
+	if (rc < 0)
+		log_error("%s: cannot hold the ports of slice %s: %m", ns->conf.name, slice->name);
+	covers_finish(&job, rc == 0);
+}
+
+/**
+ * reserve_refit() - after a reload, and at the start: let go of what no slice covers any more, hold what is always
+ * held
  * @ns: namespace
  * @conf: the new configuration
  */
@@ -427,14 +499,45 @@ void reserve_refit(struct netns *ns, const struct conf *conf)
 			const struct conf_slice *slice = by_number[hold->slice];
 
 			next = LIST_NEXT(hold, in_port);
-			if (slice && owns(ns, slice, port->class, port->number, hold->address))
+			if (slice && owns(ns, slice, port->class, port->number, hold->address) &&
+			    (slice->hold_always || !hold->standing))
 				continue;
 			hold->stale = true;
-			if (!hold->references)
+			if (!hold->references || hold->standing)
 				holds_end(ns, hold);
 		}
 	}
+	for (i = 0; i < ARRAY_SIZE(by_number); i++)
+		if (by_number[i] && by_number[i]->hold_always)
+			stand(ns, by_number[i]);
 	extend(ns);
+}
+
+/**
+ * reserve_fits() - whether all that is to be held from the start fits the limit of open files
+ * @conf: configuration
+ *
+ * Return: false after a log line
+ */
+bool reserve_fits(const struct conf *conf)
+{
+	uint64_t sockets = 0;
+	struct rlimit files;
+	unsigned i, j;
+
+	for (i = 0; i < conf->slices; i++) {
+		const struct conf_slice *slice = &conf->slice[i];
+
+		for (j = 0; slice->hold_always && j < slice->ranges; j++)
+			sockets += (uint64_t)(slice->range[j].hi - slice->range[j].lo + 1) *
+				   (slice->addresses && slice->range[j].class != CLASS_ICMP ? slice->addresses : 1);
+	}
+	if (!sockets || getrlimit(RLIMIT_NOFILE, &files) < 0 || sockets + FILES_FOR_OTHERS <= files.rlim_cur)
+		return true;
+	log_error("hold = always: %ju ports to be held need as many sockets and %d files more, but the limit of open "
+		  "files (RLIMIT_NOFILE) is %ju",
+		  (uintmax_t)sockets, FILES_FOR_OTHERS, (uintmax_t)files.rlim_cur);
+	return false;
 }
 
 /**

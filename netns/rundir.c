@@ -3,7 +3,7 @@
  * rundir.c: the run directory and its lock
  *
  *   RUN_DIR/        0755  belongs to the monitor, nobody else may write
- *   RUN_DIR/lock          held with flock(2) as long as a monitor lives
+ *   RUN_DIR/lock          held with flock(2) as long as a monitor lives; has its pid in it
  *   RUN_DIR/slices/ 0755  control sockets, one for each slice
  *   RUN_DIR/state/  0700  what sysctls were before they were changed
  *   RUN_DIR/empty/  0555  the relay's root
@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -95,8 +96,12 @@ static int take_lock(int dir)
 			return -1;
 		}
 		if (!fstat(fd, &mine) && !fstatat(dir, "lock", &named, AT_SYMLINK_NOFOLLOW) &&
-		    mine.st_ino == named.st_ino && mine.st_dev == named.st_dev)
+		    mine.st_ino == named.st_ino && mine.st_dev == named.st_dev) {
+			if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
+				log_warn("run directory: cannot write to its lock: %m"); /* `saferaw reserve` misses
+											    it */
 			return fd;
+		}
 		close_fd(&fd);
 	}
 }

@@ -223,6 +223,20 @@ static void handle_port(struct client *client, const union request *request)
 }
 
 /**
+ * handle_netns() - NETNS
+ * @client: client
+ * @request: its request
+ */
+static void handle_netns(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_NETNS, request->header.id, sizeof(client->reply.netns));
+	if (client->opener.uid == 0)
+		query_netns(client->slice->netns, &client->reply.netns);
+	else
+		client->reply.netns.error = EPERM;
+}
+
+/**
  * fill_opened() - reply to OPEN
  * @client: client
  * @error: errno, or 0 for granted
@@ -351,6 +365,7 @@ static const struct {
 	[PROTO_STATS] = {sizeof(struct proto_stats), CLIENT_READY, handle_stats},
 	[PROTO_FLOWS] = {sizeof(struct proto_flows), CLIENT_READY, handle_flows},
 	[PROTO_PORT] = {sizeof(struct proto_port), CLIENT_READY, handle_port},
+	[PROTO_NETNS] = {sizeof(struct proto_request), CLIENT_READY, handle_netns},
 };
 
 /**

@@ -42,6 +42,7 @@ struct client {
 		struct proto_stats_reply stats;
 		struct proto_flows_reply flows;
 		struct proto_port_reply port;
+		struct proto_netns_reply netns;
 	} reply;
 };
 

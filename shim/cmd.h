@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "libsaferaw_int.h"
 #include "pkt.h"
@@ -22,8 +23,11 @@ struct cmd {
 	struct saferaw *saferaw;
 	bool json;            /* print nothing: the caller prints `out` */
 	bool all;             /* --all */
+	bool openmetrics;     /* --openmetrics */
 	const char *argument; /* of explain, else NULL */
 	json_t *out;          /* this slice's object */
+	struct proto_netns_reply *netns; /* stats for root: of each netns that was met */
+	unsigned netnses;
 };
 
 /* A socket of the host's own stack, of the network namespace that the command runs in */
@@ -64,8 +68,15 @@ const char *cmd_port_state(unsigned state);
 int cmd_flows(struct cmd *cmd);
 int cmd_ports(struct cmd *cmd);
 int cmd_stats(struct cmd *cmd);
+void cmd_stats_netns(struct cmd *cmd, json_t *top);
 int cmd_explain(struct cmd *cmd);
 int cmd_explain_packet(struct cmd *cmd);
+
+/* cmd_metrics.c: what stats found, for Prometheus and its kin */
+void cmd_metrics(const json_t *top, FILE *file);
+
+/* cmd_reserve.c: reserve and release; the arguments without options, the configuration file or NULL */
+int cmd_reserve(int argc, char **argv, const char *config);
 
 /* cmd_capture.c: a packet from the command line. A static buffer holds it: the command looks at one. */
 const uint8_t *cmd_packet(const char *argument, size_t *length);

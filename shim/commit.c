@@ -19,8 +19,10 @@
 #include "client.h"
 #include "flow.h"
 #include "log.h"
+#include "query.h"
 #include "receive.h"
 #include "reception.h"
+#include "send.h"
 
 /**
  * revoke() - take a flow back
@@ -31,6 +33,7 @@ static void revoke(struct flow *flow)
 	struct client_news news = {.event = PROTO_EVENT_REVOKED, .flow = flow->number};
 	struct slice *slice = flow->slice;
 
+	send_abandon(flow);
 	flow_close(flow);
 	client_tell(slice, &news);
 }
@@ -48,6 +51,7 @@ static void end_slice(struct slice *slice)
 	while ((flow = roster_next(&slice->flows, number, &number)))
 		revoke(flow);
 	reception_close(slice);
+	counters_add(&slice->netns->past, &slice->counters);
 	slice_free(slice);
 }
 

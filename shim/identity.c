@@ -8,8 +8,8 @@
  * (SO_NETNS_COOKIE; on an accepted socket it is the client's).
  *
  * A client may speak when its uid, gid or one of its groups is on the slice's
- * list. Root may always ask questions, but is on the list only if it is named
- * there.
+ * list. Root may always ask questions, from any namespace, but is on the list
+ * only if it is named there.
  */
 #include "identity.h"
 
@@ -92,8 +92,7 @@ int identity_check(const struct slice *slice, int sock, struct opener *opener)
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
 		return EPERM;
 	opener->uid = cred.uid;
-	if (!in_named_netns(slice, sock))
-		return EPERM;
-	opener->by = find_member(slice, sock, &cred);
+	if (in_named_netns(slice, sock))
+		opener->by = find_member(slice, sock, &cred);
 	return opener->by.kind || cred.uid == 0 ? 0 : EPERM;
 }

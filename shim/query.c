@@ -4,7 +4,7 @@
  *
  * Each function fills in one reply, all but its header, which is all zeros
  * when it comes here. Nothing of other slices is told, except that a port is
- * not this one's.
+ * not this one's; only query_netns(), whose answer root alone gets, adds them up.
  */
 #include "query.h"
 
@@ -81,7 +81,69 @@ void query_stats(const struct slice *slice, uint64_t number, struct proto_stats_
 	reply->refusals = slice->refusals;
 	reply->steer_reasons = STEER_REASONS_N;
 	for (i = 0; i < STEER_REASONS_N; i++)
-		reply->steer[i] = __atomic_load_n(&traffic->dropped[i], __ATOMIC_RELAXED);
+		reply->steer[i] = __atomic_load_n(&traffic->dropped[i], __ATOMIC_RELAXED) - slice->dropped[i];
+}
+
+/**
+ * counters_add() - add counters up
+ * @sum: changed
+ * @counters: added to it
+ */
+void counters_add(struct counters *sum, const struct counters *counters)
+{
+	unsigned i;
+
+	sum->rx_packets += counters->rx_packets;
+	sum->rx_bytes += counters->rx_bytes;
+	sum->tx_packets += counters->tx_packets;
+	sum->tx_bytes += counters->tx_bytes;
+	for (i = 0; i < VERDICTS_N; i++) {
+		sum->rx_refused[i] += counters->rx_refused[i];
+		sum->tx_refused[i] += counters->tx_refused[i];
+	}
+}
+
+/**
+ * add_dropped() - what steering dropped, of one slice's number
+ * @sum: gets it added, by reason
+ * @traffic: of the number
+ */
+static void add_dropped(uint64_t sum[static STEER_REASONS_N], const struct steer_traffic *traffic)
+{
+	unsigned i;
+
+	for (i = 0; i < STEER_REASONS_N; i++)
+		sum[i] += __atomic_load_n(&traffic->dropped[i], __ATOMIC_RELAXED);
+}
+
+/**
+ * query_netns() - what went through a netns, and what belongs to no slice of it
+ * @netns: netns
+ * @reply: filled in
+ */
+void query_netns(const struct netns *netns, struct proto_netns_reply *reply)
+{
+	struct counters sum = netns->past;
+	const struct slice *slice;
+	unsigned i;
+
+	LIST_FOREACH(slice, &netns->slices, link)
+	{
+		counters_add(&sum, &slice->counters);
+	}
+	memcpy(reply->name, netns->record.name, sizeof(reply->name));
+	reply->reasons = VERDICTS_N;
+	reply->steer_reasons = STEER_REASONS_N;
+	reply->rx_packets = sum.rx_packets;
+	reply->rx_bytes = sum.rx_bytes;
+	reply->tx_packets = sum.tx_packets;
+	reply->tx_bytes = sum.tx_bytes;
+	memcpy(reply->rx_refused, sum.rx_refused, sizeof(sum.rx_refused));
+	memcpy(reply->tx_refused, sum.tx_refused, sizeof(sum.tx_refused));
+	memcpy(reply->unknown_rx_refused, netns->unknown.rx_refused, sizeof(netns->unknown.rx_refused));
+	for (i = 1; i < STEER_SLICES_MAX; i++)
+		add_dropped(reply->steer, &netns->traffic[i]);
+	add_dropped(reply->unknown_steer, &netns->traffic[0]);
 }
 
 /**

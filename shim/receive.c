@@ -139,7 +139,8 @@ static enum verdict judge(const struct flow *flow, const struct pkt *pkt)
  * A reader that has closed its end is dealt with where the flow is read: what
  * it sent before is still to be taken.
  *
- * Return: VERDICT_PASS, VERDICT_QUEUE_FULL, or VERDICT_TOO_BIG for its socket
+ * Return: VERDICT_PASS, VERDICT_QUEUE_FULL, VERDICT_NO_FLOW when the reader has gone, or
+ * VERDICT_TOO_BIG for its socket
  */
 static enum verdict hand_over(struct flow *flow, struct frame *frame, uint32_t len)
 {
@@ -152,8 +153,11 @@ static enum verdict hand_over(struct flow *flow, struct frame *frame, uint32_t l
 		data = frame;
 		size += sizeof(frame->meta);
 	}
-	if (send(flow->socket.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (send(flow->socket.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		if (errno == EPIPE || errno == ECONNRESET)
+			return VERDICT_NO_FLOW;
 		return errno == EMSGSIZE ? VERDICT_TOO_BIG : VERDICT_QUEUE_FULL;
+	}
 	flow->counters.rx_packets++;
 	flow->counters.rx_bytes += len;
 	flow->slice->counters.rx_packets++;

@@ -32,8 +32,10 @@ static const struct {
 };
 
 static const struct option options[] = {
-	{"slice", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},    {"all", no_argument, NULL, 'a'},
-	{"help", no_argument, NULL, 'h'},        {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
+	{"slice", required_argument, NULL, 's'},  {"json", no_argument, NULL, 'j'},
+	{"all", no_argument, NULL, 'a'},          {"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},      {"openmetrics", no_argument, NULL, 'o'},
+	{"config", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
 };
 
 static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] [ARGUMENT]\n"
@@ -42,11 +44,14 @@ static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] 
 			    "                     $SAFERAW_SLICE, else the only slice there is (root: all)\n"
 			    "      --json         one JSON object on standard output\n"
 			    "      --all          stats: reasons that never happened too\n"
+			    "      --openmetrics  stats: metrics in OpenMetrics' text format instead\n"
+			    "  -c, --config FILE  reserve, release: saferawd's configuration, if not the usual one\n"
 			    "  -h, --help         this text\n"
 			    "  -V, --version      version\n"
 			    "\n";
 
 static const char examples[] =
+	"  reserve|release SLICE PROTOCOL PORT[-PORT]   (root) give a slice more ports, or take them back\n"
 	"\n"
 	"  PORT    tcp/40001  udp/192.0.2.1:40001  tcp/[2001:db8::1]:40001  icmp/7\n"
 	"  PACKET  a whole IP packet: hexadecimal digits, or @FILE (raw bytes, or pcap: its first packet)\n"
@@ -158,12 +163,18 @@ static int run_command(struct cmd *cmd, int (*run)(struct cmd *), const char *sl
 	json_t *top = json_object(), *list = json_array();
 	int status;
 
+	cmd->json = cmd->json || cmd->openmetrics;
+	cmd->all = cmd->all || cmd->openmetrics; /* a series begins with 0, not with its first event */
 	json_object_set_new(top, "slices", list);
 	if (!slice && !geteuid() && !(preset && *preset))
 		status = run_all(cmd, run, list);
 	else
 		status = run_slice(cmd, run, slice, false, list);
-	if (cmd->json) {
+	if (cmd->netnses)
+		cmd_stats_netns(cmd, top);
+	if (cmd->openmetrics) {
+		cmd_metrics(top, stdout);
+	} else if (cmd->json) {
 		json_dumpf(top, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 		putchar('\n');
 	}
@@ -182,18 +193,22 @@ static int run_command(struct cmd *cmd, int (*run)(struct cmd *), const char *sl
  */
 int main(int argc, char **argv)
 {
-	const char *slice = NULL;
+	const char *slice = NULL, *config = NULL;
 	struct cmd cmd = {0};
 	unsigned i;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "s:hV", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "s:c:hV", options, NULL)) != -1) {
 		if (opt == 's') {
 			slice = optarg;
 		} else if (opt == 'j') {
 			cmd.json = true;
 		} else if (opt == 'a') {
 			cmd.all = true;
+		} else if (opt == 'c') {
+			config = optarg;
+		} else if (opt == 'o') {
+			cmd.openmetrics = true;
 		} else if (opt == 'h') {
 			help(stdout);
 			return CMD_OK;
@@ -204,6 +219,8 @@ int main(int argc, char **argv)
 			return CMD_FAILED; /* getopt_long() has said why */
 		}
 	}
+	if (optind < argc && (!strcmp(argv[optind], "reserve") || !strcmp(argv[optind], "release")))
+		return cmd_reserve(argc - optind, argv + optind, config);
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
 		int arguments = commands[i].argument ? 1 : 0;
 
@@ -212,6 +229,10 @@ int main(int argc, char **argv)
 		if (argc - optind - 1 != arguments) {
 			cmd_error("usage: saferaw [-s SLICE] %s [--json] %s", commands[i].name,
 				  arguments ? commands[i].argument : "");
+			return CMD_FAILED;
+		}
+		if (cmd.openmetrics && commands[i].run != cmd_stats) {
+			cmd_error("--openmetrics goes with stats alone");
 			return CMD_FAILED;
 		}
 		cmd.argument = arguments ? argv[optind + 1] : NULL;

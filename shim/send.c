@@ -21,7 +21,8 @@
 #include "parking.h"
 #include "pkt.h"
 
-#define BUDGET 32 /* packets of one flow in one turn */
+#define BUDGET 32        /* packets of one flow in one turn */
+#define ABANDON_MAX 4096 /* packets counted of a flow that is taken back: its client may go on sending meanwhile */
 
 /* Answer of complete() besides verdicts: the route is not known */
 #define ROUTE_UNKNOWN VERDICTS_N
@@ -181,6 +182,21 @@ void send_ready(struct watch *socket, uint32_t events)
 		else
 			send_packet(flow, buffer, (size_t)n);
 	}
+}
+
+/**
+ * send_abandon() - a flow is about to be taken back: count what its client has sent and nobody will look at
+ * @flow: open flow
+ */
+void send_abandon(struct flow *flow)
+{
+	unsigned left = ABANDON_MAX;
+	uint8_t byte;
+
+	if (flow->parked)
+		refused(flow, VERDICT_NO_FLOW);
+	while (left-- && recv(flow->socket.fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) > 0)
+		refused(flow, VERDICT_NO_FLOW);
 }
 
 /**

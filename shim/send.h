@@ -8,6 +8,7 @@
 #include "world.h"
 
 void send_ready(struct watch *socket, uint32_t events);
+void send_abandon(struct flow *flow);
 void send_routed(struct netns *netns, const struct addr *destination);
 
 #endif

@@ -182,6 +182,7 @@ struct slice *slice_new(struct netns *netns, const struct slice_conf *conf, int 
 	TAILQ_INIT(&slice->clients);
 	TAILQ_INIT(&slice->lobby);
 	random_bytes(&slice->ip_id, sizeof(slice->ip_id));
+	memcpy(slice->dropped, netns->traffic[slice_number(slice)].dropped, sizeof(slice->dropped));
 	LIST_INSERT_HEAD(&netns->slices, slice, link);
 	slice_refresh(slice);
 	if (loop_watch(&slice->listener, EPOLLIN) < 0) {

@@ -73,6 +73,7 @@ struct netns {
 	struct shard shard;
 	struct routes routes;
 	struct counters unknown; /* packets that no slice can be blamed for */
+	struct counters past;    /* of slices that are gone */
 };
 
 struct slice {
@@ -91,6 +92,7 @@ struct slice {
 	uint16_t ip_id;
 	struct counters counters;
 	uint64_t grants, refusals;
+	uint64_t dropped[STEER_REASONS_N]; /* by steering, of an earlier slice of this number */
 };
 
 struct world {

@@ -12,6 +12,7 @@ import struct
 
 TCP, UDP, ICMP = 0, 1, 2
 HELLO, INFO, OPEN, ROUTE, STATS, FLOWS, PORT, EVENT = range(1, 9)
+NETNS = 9
 CONSUMER = 1
 META, ERRORS = 1, 2
 SHUTDOWN, REVOKED, ADDRESS_GONE, ADDRESS_BACK, ROUTES, MISSED = range(1, 7)
@@ -19,6 +20,7 @@ HEADER = struct.Struct("=HHI")
 OPEN_REQUEST = struct.Struct("=HHIBBBBHH16s16sH6x")
 OPENED = struct.Struct("=HHIiHHQ16s64s408x")
 STATS_REPLY = struct.Struct("=HHIiHHQQQQQQ48Q48Q32Q")
+NETNS_REPLY = struct.Struct("=HHIiHH32sQQQQ48Q48Q32Q48Q32Q")
 FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s")
 META_HEADER = struct.Struct("=IIQII")
 ANY = b"\0" * 16
@@ -179,6 +181,22 @@ class Client:
         result["rx"] = dict(zip(VERDICTS, fields[12:12 + rows]))
         result["tx"] = dict(zip(VERDICTS, fields[60:60 + rows]))
         result["steer"] = list(fields[108:108 + fields[5]])
+        return result
+
+    def netns(self):
+        """The slice's netns, for root: a dict as of stats() with name, unknown_rx {reason: n}, unknown_steer [n]."""
+        data, _ = self.request(NETNS)
+        fields = NETNS_REPLY.unpack(data)
+        if fields[3]:
+            raise OSError(fields[3], os.strerror(fields[3]))
+        reasons, steer = fields[4], fields[5]
+        result = dict(zip(("rx_packets", "rx_bytes", "tx_packets", "tx_bytes"), fields[7:11]))
+        result["name"] = fields[6].rstrip(b"\0").decode()
+        result["rx"] = dict(zip(VERDICTS, fields[11:11 + reasons]))
+        result["tx"] = dict(zip(VERDICTS, fields[59:59 + reasons]))
+        result["steer"] = list(fields[107:107 + steer])
+        result["unknown_rx"] = dict(zip(VERDICTS, fields[139:139 + reasons]))
+        result["unknown_steer"] = list(fields[187:187 + steer])
         return result
 
     def flows(self):

@@ -468,7 +468,7 @@ static void stand(struct netns *ns, const struct conf_slice *slice)
 		rc = covers_make(&job, ns);
 	if (rc < 0)
 		log_error("%s: cannot hold the ports of slice %s: %m", ns->conf.name, slice->name);
-	covers_finish(&job, rc == 0);
+	covers_finish(&job, ns->reserve, rc == 0);
 }
 
 /**

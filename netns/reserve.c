@@ -35,7 +35,7 @@
 #include "util.h"
 
 #define TICK_NS (100 * NS_PER_MS)
-#define SWEEP_MAX 4096 /* holds that end in one sweep: closing sockets takes time, and other work waits */
+#define SWEEP_MAX 4096       /* holds that end in one sweep: closing sockets takes time, and other work waits */
 #define FILES_FOR_OTHERS 256 /* than standing holds */
 
 /**

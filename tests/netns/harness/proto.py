@@ -199,6 +199,11 @@ class Client:
         result["unknown_steer"] = list(fields[187:187 + steer])
         return result
 
+    def addresses(self):
+        """The slice's addresses that are present now."""
+        data, _ = self.request(INFO)
+        return [unmapped(data[36 + 16 * row:52 + 16 * row]) for row in range(data[33])]
+
     def flows(self):
         """Every flow of the slice: a list of tuples as in struct proto_flow_row."""
         rows, after = [], 0

@@ -46,5 +46,6 @@ void pkt_fill(uint8_t *data, const struct pkt *pkt, const struct addr *source, u
 uint16_t csum(const void *data, size_t len, uint32_t sum);
 int csum_field(const struct pkt *pkt); /* where in the transport header its checksum is, or -1 */
 uint16_t csum_transport(const struct pkt *pkt);
+size_t dccp_covered(uint8_t field);
 
 #endif

@@ -74,7 +74,7 @@ enum saferaw_kind {
 struct saferaw_request {
 	size_t size;                    /* sizeof(struct saferaw_request) */
 	int kind;                       /* enum saferaw_kind */
-	int protocol;                   /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP or IPPROTO_ICMPV6 */
+	int protocol;                   /* IPPROTO_TCP, _UDP, _ICMP, _ICMPV6, _SCTP, _DCCP or _UDPLITE */
 	unsigned flags;                 /* SAFERAW_META, SAFERAW_ERRORS */
 	unsigned count;                 /* contiguous ports from local's on: 0 and 1 mean one */
 	struct sockaddr_storage local;  /* AF_UNSPEC or "any": every address; port (ICMP: id) 0: a free one */
@@ -221,8 +221,8 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  * @request: what to open
  *
  * The family of the flow is that of the addresses given; with ICMP it is IPv4,
- * with ICMPv6 IPv6; with TCP or UDP and no address at all the flow is for both
- * families. The first flow on a protocol, address and port makes its uid the
+ * with ICMPv6 IPv6; with another protocol and no address at all the flow is for
+ * both families. The first flow on a protocol, address and port makes its uid the
  * port's holder; more flows on it differ in their remote and belong to the
  * same uid. A packet goes to the flow that fits it best: local and remote
  * before local alone before range. From when the call returns the host's stack
@@ -231,7 +231,7 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  * Return: a flow; or NULL and errno (and saferaw_error()):
  *	EINVAL		@request is not well-formed: size, kind, flags, count, a range beyond 65535
  *	E2BIG		@request has fields set that this version does not know
- *	EPROTONOSUPPORT	@request's protocol is none of the four
+ *	EPROTONOSUPPORT	@request's protocol is none of these
  *	EAFNOSUPPORT	families of protocol, local and remote disagree
  *	EPERM		the user may look at the slice (root may), but is no member of it
  *	EACCES		a port outside the slice's ranges

@@ -226,8 +226,8 @@ static void fill_slice(struct conf_slice *slice, const struct conf_place *place)
 	if (!slice->memory_bytes)
 		slice->memory_bytes = queues < MEMORY_DEFAULT_MAX ? queues : MEMORY_DEFAULT_MAX;
 	if (!slice->ranges)
-		conf_error(loading, place->file, place->line, "slice \"%s\" has no ports: give it tcp, udp or icmp",
-			   slice->name);
+		conf_error(loading, place->file, place->line,
+			   "slice \"%s\" has no ports: give it tcp, udp, icmp, sctp, dccp or udplite", slice->name);
 	if (!slice->users && !slice->groups)
 		conf_error(loading, place->file, place->line, "slice \"%s\" has neither users nor groups",
 			   slice->name);

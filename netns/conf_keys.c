@@ -386,7 +386,7 @@ static bool take_range(struct conf_loader *loader, const struct conf_key *key, c
 			return WRONG(loader, value, "%s: %s overlaps %u-%u of the same slice", key->name, value->text,
 				     slice->range[i].lo, slice->range[i].hi);
 	if (slice->ranges == POLICY_RANGES_MAX)
-		return WRONG(loader, value, "%s: more than %d ranges (tcp, udp and icmp together)", key->name,
+		return WRONG(loader, value, "%s: more than %d ranges (all protocols together)", key->name,
 			     POLICY_RANGES_MAX);
 	slice->range[slice->ranges++] = range;
 	return true;
@@ -573,6 +573,9 @@ const struct conf_key conf_slice_keys[] = {
 	{"tcp", true, take_range, .min = CLASS_TCP},
 	{"udp", true, take_range, .min = CLASS_UDP},
 	{"icmp", true, take_range, .min = CLASS_ICMP},
+	{"sctp", true, take_range, .min = CLASS_SCTP},
+	{"dccp", true, take_range, .min = CLASS_DCCP},
+	{"udplite", true, take_range, .min = CLASS_UDPLITE},
 	{"users", true, take_user},
 	{"groups", true, take_group},
 	{"client_netns", true, take_peer},

@@ -14,7 +14,7 @@
 #include "conf.h"
 #include "conf_text.h"
 
-#define CONF_KEYS_MAX 24 /* of one kind of section */
+#define CONF_KEYS_MAX 40 /* of one kind of section */
 #define CONF_RESERVE_MAX 64 /* the name of a reserve section with its NUL: a slice, a protocol and ports go in */
 
 /* Where something was written */

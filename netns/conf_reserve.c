@@ -58,8 +58,7 @@ static bool take_range(struct conf_loader *loader, const struct conf_key *key, c
 
 	if (reserve->ranges == POLICY_RANGES_MAX)
 		return conf_error(loader, loader->file->path, value->line,
-				  "%s: more than %d ranges (tcp, udp and icmp together)", key->name,
-				  POLICY_RANGES_MAX);
+				  "%s: more than %d ranges (all protocols together)", key->name, POLICY_RANGES_MAX);
 	if (!parse_port_range(value->text, &range->lo, &range->hi))
 		return conf_error(loader, loader->file->path, value->line,
 				  "%s: \"%.64s\" is not a port or range (N or LOW-HIGH, 1 to 65535)", key->name,
@@ -74,6 +73,9 @@ const struct conf_key conf_reserve_keys[] = {
 	{"tcp", true, take_range, .min = CLASS_TCP},
 	{"udp", true, take_range, .min = CLASS_UDP},
 	{"icmp", true, take_range, .min = CLASS_ICMP},
+	{"sctp", true, take_range, .min = CLASS_SCTP},
+	{"dccp", true, take_range, .min = CLASS_DCCP},
+	{"udplite", true, take_range, .min = CLASS_UDPLITE},
 	{NULL},
 };
 
@@ -120,7 +122,8 @@ void conf_reserve_take(struct conf_loader *loader, cfg_t *section, unsigned line
 	if (loader->errors == before && !reserve->slice[0])
 		conf_error(loader, file, line, "reserve \"%s\" names no slice", name);
 	if (loader->errors == before && !reserve->ranges)
-		conf_error(loader, file, line, "reserve \"%s\" has no ports: give it tcp, udp or icmp", name);
+		conf_error(loader, file, line,
+			   "reserve \"%s\" has no ports: give it tcp, udp, icmp, sctp, dccp or udplite", name);
 	STAILQ_INSERT_TAIL(&loader->reserves, reserve, link);
 }
 

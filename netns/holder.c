@@ -18,6 +18,12 @@
  * at all, nobody can take the identifier and there is nothing to be held. If
  * it is other groups than ours, the socket is made under the first of them:
  * another process could take the identifier, and the setting need not be changed.
+ *
+ * SCTP, DCCP and UDP-Lite may be modules, and asking for a socket would load
+ * them; newer kernels have no DCCP and no UDP-Lite at all. So the kernel's list of
+ * protocols is looked at first, and what is not on it has no ports that
+ * anybody could take. When such a module comes later, what is held without a
+ * socket stays so: the host's stack then answers there while steering is away.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +38,22 @@
 #include "util.h"
 
 #define PING_GROUPS "/proc/sys/net/ipv4/ping_group_range"
+#define PROTOCOLS "/proc/net/protocols"
+#define PROTOCOLS_NS NS_PER_S /* how long the list is taken to be right: holders come in thousands */
+
+/* The sockets of the classes. `listed`: their name in the kernel's list, NULL for what every kernel has. */
+static const struct {
+	int type, protocol;
+	int backlog; /* of listen(2), -1: it does not listen */
+	const char *listed;
+} kinds[STEER_CLASSES] = {
+	[CLASS_TCP] = {SOCK_STREAM, IPPROTO_TCP, 0, NULL},
+	[CLASS_UDP] = {SOCK_DGRAM, IPPROTO_UDP, -1, NULL},
+	[CLASS_ICMP] = {SOCK_DGRAM, IPPROTO_ICMP, -1, NULL},
+	[CLASS_SCTP] = {SOCK_STREAM, IPPROTO_SCTP, 1, "SCTP"}, /* with 0 it would stop to listen */
+	[CLASS_DCCP] = {SOCK_DCCP, IPPROTO_DCCP, 0, "DCCP"},
+	[CLASS_UDPLITE] = {SOCK_DGRAM, IPPROTO_UDPLITE, -1, "UDP-Lite"},
+};
 
 /**
  * set_flag() - set an integer socket option
@@ -101,6 +123,50 @@ static int ping_socket(int *fd)
 }
 
 /**
+ * read_listed() - which of the classes that may be absent the kernel has
+ * @listed: set
+ *
+ * Return: 0, or -1 and errno
+ */
+static int read_listed(bool listed[static STEER_CLASSES])
+{
+	FILE *file = fopen(PROTOCOLS, "re");
+	char line[256], name[32];
+	unsigned i;
+
+	if (!file)
+		return -1;
+	memset(listed, 0, STEER_CLASSES * sizeof(*listed));
+	while (fgets(line, sizeof(line), file))
+		for (i = 0; i < STEER_CLASSES && sscanf(line, "%31s", name) == 1; i++)
+			listed[i] |= kinds[i].listed && !strcmp(name, kinds[i].listed);
+	fclose(file);
+	return 0;
+}
+
+/**
+ * is_absent() - whether the kernel has no ports of a class
+ * @class: enum steer_class
+ *
+ * Return: 1, 0, or -1 and errno
+ */
+static int is_absent(unsigned class)
+{
+	static bool listed[STEER_CLASSES];
+	static uint64_t read_ns;
+	uint64_t now = clock_ns();
+
+	if (!kinds[class].listed)
+		return 0;
+	if (!read_ns || now - read_ns > PROTOCOLS_NS) {
+		if (read_listed(listed) < 0)
+			return -1;
+		read_ns = now;
+	}
+	return !listed[class];
+}
+
+/**
  * make_socket() - the socket for a holder, not bound
  * @holder: what for; fd is set
  * @family: set to the socket's family
@@ -109,18 +175,21 @@ static int ping_socket(int *fd)
  */
 static int make_socket(struct holder *holder, int *family)
 {
-	int type = (holder->class == CLASS_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	int type = kinds[holder->class].type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol = kinds[holder->class].protocol;
+	int absent = is_absent(holder->class);
 
 	*family = holder->families ? (holder->families & HOLDER_V6 ? AF_INET6 : AF_INET) : addr_family(&holder->addr);
 	if (holder->class == CLASS_ICMP) {
 		*family = AF_INET;
 		return ping_socket(&holder->fd);
 	}
-	holder->fd = socket(*family, type, 0);
+	if (absent)
+		return absent < 0 ? -1 : 0;
+	holder->fd = socket(*family, type, protocol);
 	if (holder->fd < 0 && errno == EAFNOSUPPORT && holder->families == HOLDER_BOTH) {
 		/* a kernel without IPv6: IPv4 is everything */
 		*family = AF_INET;
-		holder->fd = socket(*family, type, 0);
+		holder->fd = socket(*family, type, protocol);
 	}
 	return holder->fd < 0 ? -1 : 0;
 }
@@ -170,7 +239,7 @@ static int bind_socket(const struct holder *holder, int family)
 		memcpy(&ss, &in, sizeof(in));
 	if (bind(holder->fd, (const struct sockaddr *)&ss, size) < 0)
 		return -1;
-	return holder->class == CLASS_TCP ? listen(holder->fd, 0) : 0;
+	return kinds[holder->class].backlog < 0 ? 0 : listen(holder->fd, kinds[holder->class].backlog);
 }
 
 /**

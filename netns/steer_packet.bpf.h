@@ -320,6 +320,12 @@ static __always_inline int class_of(const struct packet *p)
 		return CLASS_UDP;
 	if (p->protocol == (p->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return CLASS_ICMP;
+	if (p->protocol == IPPROTO_SCTP)
+		return CLASS_SCTP;
+	if (p->protocol == IPPROTO_DCCP)
+		return CLASS_DCCP;
+	if (p->protocol == IPPROTO_UDPLITE)
+		return CLASS_UDPLITE;
 	return NOT_FOUND;
 }
 

@@ -76,7 +76,7 @@ static bool parse(struct grant *grant, int argc, char **argv)
 		grant->class ++;
 	grant->protocol = argv[2];
 	if (grant->class == STEER_CLASSES) {
-		cmd_error("'%s' is no protocol that has ports here: tcp, udp or icmp", argv[2]);
+		cmd_error("'%s' is no protocol that has ports here: tcp, udp, icmp, sctp, dccp or udplite", argv[2]);
 		return false;
 	}
 	if (!parse_port_range(argv[3], &grant->lo, &grant->hi)) {

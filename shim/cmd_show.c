@@ -19,9 +19,10 @@ static const struct {
 	uint8_t class;
 	bool six;
 } tables[] = {
-	{"/proc/net/tcp", CLASS_TCP, false},   {"/proc/net/tcp6", CLASS_TCP, true},
-	{"/proc/net/udp", CLASS_UDP, false},   {"/proc/net/udp6", CLASS_UDP, true},
-	{"/proc/net/icmp", CLASS_ICMP, false}, {"/proc/net/icmp6", CLASS_ICMP, true},
+	{"/proc/net/tcp", CLASS_TCP, false},         {"/proc/net/tcp6", CLASS_TCP, true},
+	{"/proc/net/udp", CLASS_UDP, false},         {"/proc/net/udp6", CLASS_UDP, true},
+	{"/proc/net/icmp", CLASS_ICMP, false},       {"/proc/net/icmp6", CLASS_ICMP, true},
+	{"/proc/net/udplite", CLASS_UDPLITE, false}, {"/proc/net/udplite6", CLASS_UDPLITE, true},
 };
 
 /* States of include/net/tcp_states.h, as the tables number them */

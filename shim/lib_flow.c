@@ -93,7 +93,7 @@ static int open_message(struct saferaw *saferaw, const struct saferaw_request *r
 				    .class = (uint8_t) class,
 				    .flags = (uint8_t)request->flags};
 	if (class < 0)
-		return lib_note(saferaw, EPROTONOSUPPORT, "the protocol is not TCP, UDP, ICMP or ICMPv6");
+		return lib_note(saferaw, EPROTONOSUPPORT, "the protocol has no ports or ids that a slice could own");
 	if (request->protocol == IPPROTO_ICMP || request->protocol == IPPROTO_ICMPV6)
 		open->family = request->protocol == IPPROTO_ICMP ? AF_INET : AF_INET6;
 	if (request->kind != SAFERAW_CONSUMER || request->flags & ~(unsigned)PROTO_FLAGS)

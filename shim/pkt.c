@@ -39,6 +39,10 @@
 #define TCP_LEN_MIN 20        /* bytes */
 #define ICMP_LEN_MIN 8        /* bytes, either family */
 #define ICMP_TIMESTAMP_LEN 20 /* bytes */
+#define SCTP_LEN_MIN 12       /* bytes */
+#define DCCP_LEN_MIN 12       /* bytes, with a short sequence number */
+#define DCCP_LONG_LEN_MIN 16  /* bytes, with a long one */
+#define DCCP_TYPES_SHORT 0x1c /* bit mask of the types that may have a short one: Data, Ack, DataAck */
 
 /* ICMP types by what they are to us, as PKT_ flags; all others are 0 */
 static const uint8_t icmp4_kind[256] = {
@@ -52,6 +56,12 @@ static const uint8_t icmp6_kind[256] = {
 	[ICMP6_ECHO_REQUEST] = PKT_ICMP_REQUEST, [ICMP6_ECHO_REPLY] = PKT_ICMP_REPLY,
 	[ICMP6_DST_UNREACH] = PKT_ICMP_ERROR,    [ICMP6_PACKET_TOO_BIG] = PKT_ICMP_ERROR,
 	[ICMP6_TIME_EXCEEDED] = PKT_ICMP_ERROR,  [ICMP6_PARAM_PROB] = PKT_ICMP_ERROR,
+};
+
+/* Upper-layer protocols whose header begins with two ports */
+static const bool has_ports[256] = {
+	[IPPROTO_TCP] = true,  [IPPROTO_UDP] = true,     [IPPROTO_SCTP] = true,
+	[IPPROTO_DCCP] = true, [IPPROTO_UDPLITE] = true,
 };
 
 /* What an IPv6 next-header value is: an upper-layer protocol unless listed */
@@ -252,7 +262,7 @@ static enum verdict parse_inner(struct pkt *pkt, const uint8_t *data, size_t len
 		return VERDICT_TRANSPORT;
 	data += headers;
 	len -= headers;
-	if (pkt->inner_protocol == IPPROTO_TCP || pkt->inner_protocol == IPPROTO_UDP) {
+	if (has_ports[pkt->inner_protocol]) {
 		if (len < 4)
 			return VERDICT_TRANSPORT;
 		pkt->inner_sport = read_u16(data);
@@ -295,46 +305,108 @@ static enum verdict parse_icmp(struct pkt *pkt, const uint8_t *data, size_t len)
 }
 
 /**
+ * tcp_ok() - check a TCP header
+ * @data: start of it
+ * @len: bytes there
+ */
+static inline bool tcp_ok(const uint8_t *data, size_t len)
+{
+	size_t header;
+
+	if (len < TCP_LEN_MIN)
+		return false;
+	header = (data[12] >> 4) * 4U;
+	return header >= TCP_LEN_MIN && header <= len;
+}
+
+/**
+ * udp_ok() - check a UDP or UDP-Lite header
+ * @data: start of it
+ * @len: bytes there
+ * @lite: the length field is UDP-Lite's checksum coverage, where 0 is the whole datagram (RFC 3828 3.1)
+ * @fragment: the field is about the whole datagram, which is not there to compare it with
+ */
+static inline bool udp_ok(const uint8_t *data, size_t len, bool lite, bool fragment)
+{
+	struct udphdr udp;
+
+	if (len < sizeof(udp))
+		return false;
+	memcpy(&udp, data, sizeof(udp));
+	if (lite && !udp.uh_ulen)
+		return true;
+	return ntohs(udp.uh_ulen) >= sizeof(udp) && (ntohs(udp.uh_ulen) <= len || fragment);
+}
+
+/**
+ * dccp_ok() - check a DCCP header (RFC 4340 5.1, 9.2)
+ * @data: start of it
+ * @len: bytes there
+ * @fragment: the checksum's coverage may reach beyond what is there
+ */
+static bool dccp_ok(const uint8_t *data, size_t len, bool fragment)
+{
+	size_t header, covered;
+	uint8_t head[DCCP_LEN_MIN];
+	bool extended;
+
+	if (len < sizeof(head))
+		return false;
+	memcpy(head, data, sizeof(head));
+	header = head[4] * 4U;
+	covered = dccp_covered(head[5]);
+	extended = head[8] & 1;
+	if (!extended && !(DCCP_TYPES_SHORT >> (head[8] >> 1 & 0xf) & 1))
+		return false;
+	if (header < (extended ? DCCP_LONG_LEN_MIN : DCCP_LEN_MIN) || header > len)
+		return false;
+	return covered == SIZE_MAX || fragment || covered <= len - header;
+}
+
+/**
+ * ports_ok() - check a transport header that begins with two ports
+ * @pkt: everything before it is set
+ * @data: start of it
+ * @len: bytes there
+ */
+static inline bool ports_ok(const struct pkt *pkt, const uint8_t *data, size_t len)
+{
+	bool fragment = pkt->flags & PKT_FRAGMENT;
+
+	switch (pkt->protocol) {
+	case IPPROTO_TCP:
+		return tcp_ok(data, len);
+	case IPPROTO_UDP:
+		return udp_ok(data, len, false, fragment);
+	case IPPROTO_UDPLITE:
+		return udp_ok(data, len, true, fragment);
+	case IPPROTO_DCCP:
+		return dccp_ok(data, len, fragment);
+	default:
+		return len >= SCTP_LEN_MIN;
+	}
+}
+
+/**
  * parse_transport() - read the upper-layer header
  * @pkt: everything before it is set; gets ports and the like
- *
- * The UDP length of a fragment is that of the whole datagram, which is not
- * there to compare it with.
  *
  * Return: VERDICT_PASS or VERDICT_TRANSPORT
  */
 static inline enum verdict parse_transport(struct pkt *pkt)
 {
 	const uint8_t *data = pkt->data + pkt->transport;
-	size_t len = pkt->len - pkt->transport, header;
-	struct udphdr udp;
+	size_t len = pkt->len - pkt->transport;
 
-	switch (pkt->protocol) {
-	case IPPROTO_TCP:
-		if (len < TCP_LEN_MIN)
-			return VERDICT_TRANSPORT;
-		header = (data[12] >> 4) * 4U;
-		if (header < TCP_LEN_MIN || header > len)
+	if (has_ports[pkt->protocol]) {
+		if (!ports_ok(pkt, data, len))
 			return VERDICT_TRANSPORT;
 		pkt->sport = read_u16(data);
 		pkt->dport = read_u16(data + 2);
-		return VERDICT_PASS;
-	case IPPROTO_UDP:
-		if (len < sizeof(udp))
-			return VERDICT_TRANSPORT;
-		memcpy(&udp, data, sizeof(udp));
-		if (ntohs(udp.uh_ulen) < sizeof(udp) || (ntohs(udp.uh_ulen) > len && !(pkt->flags & PKT_FRAGMENT)))
-			return VERDICT_TRANSPORT;
-		pkt->sport = ntohs(udp.uh_sport);
-		pkt->dport = ntohs(udp.uh_dport);
-		return VERDICT_PASS;
-	case IPPROTO_ICMP:
-		return pkt->version == 4 ? parse_icmp(pkt, data, len) : VERDICT_PASS;
-	case IPPROTO_ICMPV6:
-		return pkt->version == 6 ? parse_icmp(pkt, data, len) : VERDICT_PASS;
-	default:
-		return VERDICT_PASS;
 	}
+	if (pkt->protocol == (pkt->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return parse_icmp(pkt, data, len);
+	return VERDICT_PASS;
 }
 
 /**
@@ -477,7 +549,8 @@ enum verdict pkt_parse(struct pkt *pkt, const void *data, size_t len, bool padde
  *
  * A program that leaves the source open cannot have summed it, so what it did
  * sum is taken to be right for a zero source and is adjusted for the real one
- * (RFC 1624). A UDP checksum of zero says that there is none, and stays.
+ * (RFC 1624). A UDP checksum of zero says that there is none, and stays. An SCTP
+ * checksum does not cover the addresses.
  */
 static void fill_source(uint8_t *data, const struct pkt *pkt, const struct addr *source)
 {
@@ -496,7 +569,7 @@ static void fill_source(uint8_t *data, const struct pkt *pkt, const struct addr 
 	if (pkt->protocol == IPPROTO_UDP && !sum)
 		return;
 	sum = csum(address, size, (uint16_t)~sum);
-	if (pkt->protocol == IPPROTO_UDP && !sum)
+	if ((pkt->protocol == IPPROTO_UDP || pkt->protocol == IPPROTO_UDPLITE) && !sum)
 		sum = 0xffff;
 	memcpy(at, &sum, sizeof(sum));
 }

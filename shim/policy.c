@@ -46,6 +46,9 @@ static const struct {
 	[CLASS_TCP] = {"tcp", IPPROTO_TCP, IPPROTO_TCP},
 	[CLASS_UDP] = {"udp", IPPROTO_UDP, IPPROTO_UDP},
 	[CLASS_ICMP] = {"icmp", IPPROTO_ICMP, IPPROTO_ICMPV6},
+	[CLASS_SCTP] = {"sctp", IPPROTO_SCTP, IPPROTO_SCTP},
+	[CLASS_DCCP] = {"dccp", IPPROTO_DCCP, IPPROTO_DCCP},
+	[CLASS_UDPLITE] = {"udplite", IPPROTO_UDPLITE, IPPROTO_UDPLITE},
 };
 
 static_assert(ARRAY_SIZE(classes) == STEER_CLASSES, "each class has its row");
@@ -344,7 +347,7 @@ int policy_protocol(enum steer_class class, int family)
 }
 
 /**
- * policy_class_name() - the name of a class: "tcp", "udp", "icmp"
+ * policy_class_name() - the name of a class: "tcp", "udp", "icmp", "sctp", "dccp", "udplite"
  * @class: enum steer_class
  *
  * Return: "unknown" for a number that is no class

@@ -103,6 +103,8 @@ static void check_view(const struct pkt *pkt, size_t size, bool padded)
 	}
 	MUST(pkt->protocol != IPPROTO_TCP || left >= 20);
 	MUST(pkt->protocol != IPPROTO_UDP || left >= 8);
+	MUST(pkt->protocol != IPPROTO_UDPLITE || left >= 8);
+	MUST((pkt->protocol != IPPROTO_SCTP && pkt->protocol != IPPROTO_DCCP) || left >= 12);
 	MUST(!icmp || left >= 8);
 	MUST(icmp || !(pkt->flags & (PKT_ICMP_ERROR | PKT_ICMP_REPLY | PKT_ICMP_REQUEST)));
 	if (pkt->flags & PKT_ICMP_ERROR) {

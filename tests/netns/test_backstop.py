@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A relay that was taken over stays inside the slices' ports: steering is the backstop, the monitor widens nothing."""
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -14,6 +13,7 @@ import time
 
 from harness import packets, rogue, tap
 from harness.broker import Broker, slice_section
+from harness.rogue import taken_over
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness
 
@@ -22,23 +22,6 @@ from harness.witness import Witness
 TUNSETPERSIST, TUNSETOFFLOAD, TUNSETSNDBUF, TUNSETVNETHDRSZ = 0x400454CB, 0x400454D0, 0x400454D4, 0x400454D8
 OFFLOADS = 0x01 | 0x02 | 0x04  # checksum, TSO of both families
 NEWS = (rogue.ADDRESS_NEWS, rogue.ROUTES_NEWS)
-
-
-@contextlib.contextmanager
-def taken_over(pair, *sections):
-    """A broker whose relay is the rogue; yields (rogue, broker)."""
-    villain = rogue.Rogue()
-    broker = Broker(pair.host, *(sections or (slice_section(extra="local = no"),)), start=False, relay=villain.program)
-    thread = threading.Thread(target=villain.take_over)
-    thread.start()
-    try:
-        broker.start()
-        thread.join()
-        yield villain, broker
-    finally:
-        villain.let_go()
-        broker.stop()
-        villain.close()
 
 
 def forged(source, target, port):
@@ -53,7 +36,11 @@ def forged(source, target, port):
     yield "TCP on a port held for UDP", packets.tcp(source, target, port, 9)
     yield "an RST from a host port", packets.tcp(source, target, 22, 9, flags=packets.RST)
     yield "an echo request with a foreign id", packets.echo(source, target, 7)
-    yield "SCTP", packets.ip(source, target, 132, struct.pack("!HHII", port, 9, 0, 0))
+    yield "SCTP", packets.sctp(source, target, port, 9)
+    yield "DCCP", packets.dccp(source, target, port, 9)
+    yield "UDP-Lite", packets.udplite(source, target, port, 9)
+    yield "GRE", packets.ip(source, target, 47, struct.pack("!HHI", 0x2000, 0x0800, port) + bytes(20))
+    yield "IP in IP", packets.ip(source, target, 4, packets.udp(source, target, port, 9))
     yield "protocol 255", packets.ip(source, target, 255, bytes(20))
     yield "cut off", packets.udp(source, target, port, 9)[:(44 if six else 22)]
     yield "a byte", packets.udp(source, target, port, 9)[:1]

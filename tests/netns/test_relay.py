@@ -153,7 +153,7 @@ def test_refused_opens():
         raises(errno.EADDRNOTAVAIL, client.open, proto.UDP, local="192.0.2.99", port=40000)
         raises(errno.EOPNOTSUPP, client.open, proto.UDP, port=40000, kind=2)
         raises(errno.EOPNOTSUPP, client.open, proto.UDP, port=40000, flags=0x80)
-        for wrong in ({"protocol": 3}, {"count": 0}, {"port": 65535, "count": 2}, {"family": 99},
+        for wrong in ({"protocol": 200}, {"count": 0}, {"port": 65535, "count": 2}, {"family": 99},
                       {"local": HERE, "family": socket.AF_INET6}, {"local": HERE, "family": socket.AF_UNSPEC},
                       {"remote": FAR6, "family": socket.AF_INET}, {"remote_port": 5},
                       {"protocol": proto.ICMP, "remote": FAR, "remote_port": 5}):

@@ -128,6 +128,30 @@ static inline void packet_udp(struct packet *p, unsigned sport, unsigned dport, 
 	packet_add(p, NULL, size);
 }
 
+/** packet_udplite() - append a UDP-Lite header that covers `covered` bytes (0: all), and `size` zero bytes */
+static inline void packet_udplite(struct packet *p, unsigned sport, unsigned dport, unsigned covered, unsigned size)
+{
+	size_t at = p->len;
+
+	packet_udp(p, sport, dport, size);
+	packet_u16(p, at + 4, covered);
+}
+
+/** packet_sctp() - append an SCTP common header and a chunk that says nothing */
+static inline void packet_sctp(struct packet *p, unsigned sport, unsigned dport)
+{
+	PACKET_ADD(p, (uint8_t)(sport >> 8), (uint8_t)sport, (uint8_t)(dport >> 8), (uint8_t)dport, 0, 0, 0, 1, 0, 0,
+		   0, 0, 11, 0, 0, 4);
+}
+
+/** packet_dccp() - append a DCCP-Data header with a long sequence number, checksum coverage, and `size` zero bytes */
+static inline void packet_dccp(struct packet *p, unsigned sport, unsigned dport, uint8_t coverage, unsigned size)
+{
+	PACKET_ADD(p, (uint8_t)(sport >> 8), (uint8_t)sport, (uint8_t)(dport >> 8), (uint8_t)dport, 4, coverage, 0, 0,
+		   2 << 1 | 1, 0, 0, 0, 0, 0, 0, 1);
+	packet_add(p, NULL, size);
+}
+
 /** packet_icmp() - append an ICMP header of eight bytes */
 static inline void packet_icmp(struct packet *p, uint8_t type, uint8_t code, unsigned id)
 {

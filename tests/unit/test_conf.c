@@ -165,7 +165,8 @@ static const struct {
 	 MAIN ":3: netns \"x\" and \"y\" have the same path\n"},
 	{"\nnetns \"x\" { }\n" SLICE(""), MAIN ":2: netns \"x\" and \"default\" have the same path\n"},
 	/* slice values */
-	{"\nslice \"a\" { users = root }", MAIN ":2: slice \"a\" has no ports: give it tcp, udp or icmp\n"},
+	{"\nslice \"a\" { users = root }",
+	 MAIN ":2: slice \"a\" has no ports: give it tcp, udp, icmp, sctp, dccp or udplite\n"},
 	{"\nslice \"a\" { tcp = 5000 }", MAIN ":2: slice \"a\" has neither users nor groups\n"},
 	{SLICE("\nnetns = x"), MAIN ":2: slice \"a\": there is no netns \"x\"\n"},
 	{SLICE("\nnetns = X"), MAIN ":2: netns: \"X\" is not a name (a-z, 0-9, \"_-\", 1 to 31)\n"},
@@ -176,7 +177,7 @@ static const struct {
 	{SLICE("\nlow_ports = maybe"), MAIN ":2: low_ports: \"maybe\" is neither yes nor no\n"},
 	{SLICE("\nudp = {2000-3000,\n3000}"), MAIN ":3: udp: 3000 overlaps 2000-3000 of the same slice\n"},
 	{SLICE("\nudp = {2001,2002,2003,2004,2005,2006,2007,2008,2009,2010,2011,2012,2013,2014,2015,\n2016}"),
-	 MAIN ":3: udp: more than 16 ranges (tcp, udp and icmp together)\n"},
+	 MAIN ":3: udp: more than 16 ranges (all protocols together)\n"},
 	{SLICE("\naddresses = 192.0.2.256"), MAIN ":2: addresses: \"192.0.2.256\" is not an address\n"},
 	{SLICE("\naddresses = {127.0.0.1, ff02::1, '::', fe80::1}"),
 	 MAIN ":2: addresses: 127.0.0.1 is not a unicast address that a slice can own\n" MAIN
@@ -314,7 +315,8 @@ START_TEST(every_key)
 		  "netns \"n1\" { path = /n tun = t1 uplinks = {eth0, 'veth[0-9]'} attach = clsact deny = {} }\n"
 		  "netns \"n2\" { path = /m attach = tcx deny = 198.51.100.0/24 }\n"
 		  "slice \"s\" { netns = n2 addresses = {192.0.2.1, '2001:db8::1'} tcp = {80, 4000-4999} udp = 53\n"
-		  "icmp = 7-9 users = {root, 12} groups = daemon client_netns = {/run/netns/x, '/y'}\n"
+		  "icmp = 7-9 sctp = 132 dccp = 33-34 udplite = 136 users = {root, 12} groups = daemon client_netns "
+		  "= {/run/netns/x, '/y'}\n"
 		  "deny = {10.0.0.0/8, 'fc00::/7'} clients = 3 flows = 100k queue = 5k memory = 3G packets_in = 1\n"
 		  "packets_out = 2 bits_in = 10M bits_out = 1000G local = yes low_ports = yes overflow_id = no }");
 	conf = load();
@@ -339,10 +341,13 @@ START_TEST(every_key)
 	ck_assert_uint_eq(slice->netns, 1);
 	ck_assert_uint_eq(slice->addresses, 2);
 	ck_assert(addr_parse("2001:db8::1", &addr) && addr_eq(&slice->address[1], &addr));
-	ck_assert_uint_eq(slice->ranges, 4);
+	ck_assert_uint_eq(slice->ranges, 7);
 	ck_assert(slice->range[1].class == CLASS_TCP && slice->range[1].lo == 4000 && slice->range[1].hi == 4999);
 	ck_assert(slice->range[2].class == CLASS_UDP && slice->range[2].lo == 53 && slice->range[2].hi == 53);
 	ck_assert(slice->range[3].class == CLASS_ICMP && slice->range[3].lo == 7 && slice->range[3].hi == 9);
+	ck_assert(slice->range[4].class == CLASS_SCTP && slice->range[4].lo == 132);
+	ck_assert(slice->range[5].class == CLASS_DCCP && slice->range[5].hi == 34);
+	ck_assert(slice->range[6].class == CLASS_UDPLITE && slice->range[6].lo == 136);
 	ck_assert(slice->users == 2 && slice->user[0] == 0 && slice->user[1] == 12);
 	ck_assert(slice->groups == 1 && slice->group[0] == 1);
 	ck_assert_uint_eq(slice->peers, 2);

@@ -68,6 +68,10 @@ static void build(struct packet *p, struct pkt *pkt, unsigned version, const cha
 		packet_tcp(p, 4000, 80);
 	else if (protocol == IPPROTO_UDP)
 		packet_udp(p, 4000, 53, 5);
+	else if (protocol == IPPROTO_UDPLITE)
+		packet_udplite(p, 4000, 53, 0, 5);
+	else if (protocol == IPPROTO_DCCP)
+		packet_dccp(p, 4000, 53, 0, 5);
 	else
 		packet_icmp(p, version == 4 ? 8 : 128, 0, 77);
 	packet_end(p);
@@ -78,15 +82,16 @@ static void build(struct packet *p, struct pkt *pkt, unsigned version, const cha
 	ck_assert_uint_eq(csum_transport(pkt), sum);
 }
 
-static const uint8_t protocols[2][3] = {
-	{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP},
-	{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6},
+#define PROTOCOLS 5
+static const uint8_t protocols[2][PROTOCOLS] = {
+	{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_DCCP, IPPROTO_ICMP},
+	{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_DCCP, IPPROTO_ICMPV6},
 };
 
 START_TEST(transport_oracle)
 {
-	const unsigned version = versions[_i / 3];
-	const uint8_t protocol = protocols[_i / 3][_i % 3];
+	const unsigned version = versions[_i / PROTOCOLS];
+	const uint8_t protocol = protocols[_i / PROTOCOLS][_i % PROTOCOLS];
 	const size_t size = version == 4 ? 4 : 16;
 	struct packet p, flat;
 	struct pkt pkt;
@@ -133,6 +138,80 @@ START_TEST(udp_covers_its_length)
 }
 END_TEST
 
+/* How much of a packet with 8 bytes of data behind the header a partial checksum covers */
+static const struct {
+	uint8_t protocol;
+	unsigned coverage; /* the header's field */
+	size_t covered;    /* bytes from the header's start */
+} partial[] = {
+	{IPPROTO_UDPLITE, 0, 16}, {IPPROTO_UDPLITE, 8, 8}, {IPPROTO_UDPLITE, 11, 11}, {IPPROTO_UDPLITE, 16, 16},
+	{IPPROTO_DCCP, 0, 24},    {IPPROTO_DCCP, 1, 16},   {IPPROTO_DCCP, 2, 20},     {IPPROTO_DCCP, 3, 24},
+};
+
+START_TEST(partial_coverage)
+{
+	const unsigned version = versions[_i / ARRAY_SIZE(partial)];
+	const size_t n = _i % ARRAY_SIZE(partial);
+	struct packet p;
+	struct pkt pkt;
+	uint16_t sum;
+	size_t i;
+
+	packet_ip(&p, version, local(version), remote(version), partial[n].protocol);
+	if (partial[n].protocol == IPPROTO_DCCP)
+		packet_dccp(&p, 4000, 53, (uint8_t)partial[n].coverage, 8);
+	else
+		packet_udplite(&p, 4000, 53, partial[n].coverage, 8);
+	packet_end(&p);
+	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
+	sum = csum_transport(&pkt);
+	for (i = pkt.transport; i < p.len; i++) {
+		size_t at = i - pkt.transport;
+
+		if (at < 8 || (partial[n].protocol == IPPROTO_DCCP && at < 16))
+			continue; /* the header, where a change may mean something else */
+		p.b[i] ^= 1;
+		ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
+		ck_assert_int_eq(csum_transport(&pkt) != sum, at < partial[n].covered);
+		p.b[i] ^= 1;
+	}
+}
+END_TEST
+
+START_TEST(lite_never_zero)
+{
+	struct packet p;
+	struct pkt pkt;
+	uint16_t sum;
+
+	build(&p, &pkt, 6, local(6), IPPROTO_UDPLITE);
+	sum = csum_transport(&pkt);
+	packet_u16(&p, p.len - 5, ntohs(sum));
+	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
+	ck_assert_uint_eq(csum_transport(&pkt), 0xffff);
+}
+END_TEST
+
+/* No pseudo-header: a filled-in source leaves an SCTP packet's own part as it is */
+START_TEST(fill_sctp)
+{
+	const unsigned version = versions[_i];
+	struct addr source = addr(local(version));
+	struct packet p, before;
+	struct pkt pkt;
+
+	packet_ip(&p, version, version == 4 ? "0.0.0.0" : "::", remote(version), IPPROTO_SCTP);
+	packet_sctp(&p, 4000, 53);
+	packet_end(&p);
+	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
+	before = p;
+	pkt_fill(p.b, &pkt, &source, 9);
+	ck_assert_mem_eq(p.b + pkt.transport, before.b + pkt.transport, p.len - pkt.transport);
+	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
+	ck_assert(addr_eq(&pkt.src, &source));
+}
+END_TEST
+
 START_TEST(no_transport_sum)
 {
 	const unsigned version = versions[_i];
@@ -154,13 +233,13 @@ END_TEST
 /* A sender that left the source open and summed with zero is right once it is filled in */
 START_TEST(fill_source)
 {
-	const unsigned version = versions[_i / 3];
+	const unsigned version = versions[_i / PROTOCOLS];
 	struct packet p, want;
 	struct addr source = addr(local(version));
 	struct pkt pkt;
 
-	build(&want, &pkt, version, local(version), protocols[_i / 3][_i % 3]);
-	build(&p, &pkt, version, version == 4 ? "0.0.0.0" : "::", protocols[_i / 3][_i % 3]);
+	build(&want, &pkt, version, local(version), protocols[_i / PROTOCOLS][_i % PROTOCOLS]);
+	build(&p, &pkt, version, version == 4 ? "0.0.0.0" : "::", protocols[_i / PROTOCOLS][_i % PROTOCOLS]);
 	pkt_fill(p.b, &pkt, &source, 9);
 	ck_assert_mem_eq(p.b, want.b, want.len);
 	/* and what it did not leave open stays */
@@ -284,12 +363,15 @@ static Suite *csum_suite(void)
 
 	tcase_add_test(sums, csum_known);
 	tcase_add_test(sums, csum_any_length);
-	tcase_add_loop_test(sums, transport_oracle, 0, 6);
+	tcase_add_loop_test(sums, transport_oracle, 0, 2 * PROTOCOLS);
 	tcase_add_test(sums, udp_never_zero);
 	tcase_add_test(sums, udp_covers_its_length);
+	tcase_add_loop_test(sums, partial_coverage, 0, 2 * ARRAY_SIZE(partial));
+	tcase_add_test(sums, lite_never_zero);
+	tcase_add_loop_test(sums, fill_sctp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(sums, no_transport_sum, 0, ARRAY_SIZE(versions));
 	suite_add_tcase(suite, sums);
-	tcase_add_loop_test(fill, fill_source, 0, 6);
+	tcase_add_loop_test(fill, fill_source, 0, 2 * PROTOCOLS);
 	tcase_add_loop_test(fill, fill_no_source, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(fill, fill_udp_zero, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(fill, fill_later_fragment, 0, ARRAY_SIZE(versions));

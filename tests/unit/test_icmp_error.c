@@ -58,14 +58,20 @@ END_TEST
 START_TEST(error_quotes)
 {
 	const unsigned version = versions[_i];
+	static const uint8_t with_ports[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_DCCP, IPPROTO_UDPLITE};
 	const size_t header = version == 4 ? 20 : 40;
 	struct packet inner;
 	struct pkt pkt;
-	size_t quoted;
+	size_t quoted, i;
 
-	inner_packet(&inner, version, IPPROTO_UDP);
-	for (quoted = 0; quoted <= inner.len; quoted++)
-		ck_assert_str_eq(error_verdict(&inner, quoted, &pkt), quoted < header + 4 ? "transport" : "pass");
+	for (i = 0; i < ARRAY_SIZE(with_ports); i++) {
+		inner_packet(&inner, version, with_ports[i]);
+		for (quoted = 0; quoted <= inner.len; quoted++)
+			ck_assert_str_eq(error_verdict(&inner, quoted, &pkt),
+					 quoted < header + 4 ? "transport" : "pass");
+		ck_assert_uint_eq(pkt.inner_sport, 4000);
+		ck_assert_uint_eq(pkt.inner_dport, 53);
+	}
 	inner_packet(&inner, version, icmp_protocol(version));
 	ck_assert_str_eq(error_verdict(&inner, header + 7, &pkt), "transport");
 	ck_assert_str_eq(error_verdict(&inner, header + 8, &pkt), "pass");

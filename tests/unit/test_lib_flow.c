@@ -109,7 +109,7 @@ START_TEST(open_refuses_bad_requests)
 	bad.flags = 0x100 | SAFERAW_META;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
 	bad = good;
-	bad.protocol = IPPROTO_SCTP;
+	bad.protocol = IPPROTO_GRE;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EPROTONOSUPPORT);
 	bad = good;
 	bad.local.ss_family = AF_UNIX;

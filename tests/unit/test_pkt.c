@@ -57,6 +57,14 @@ static const struct vector {
 	 "2fd20"
 	 "3c370000020405a00402080adcf89898000000000103030a",
 	 IPPROTO_TCP, 0, 37292, 80, 40, 0, 0},
+	/* UDP-Lite datagrams whose checksum covers all, the header and three bytes, the header alone */
+	{"45000028c82f40004088ee1ac0000201c00002029c40000700143aec73616665726177206c697465", IPPROTO_UDPLITE, 0,
+	 40000, 7, 20, 0, 0},
+	{"45000028c83040004088ee19c0000201c00002029c400007000b05ab73616665726177206c697465", IPPROTO_UDPLITE, 0,
+	 40000, 7, 20, 0, 0},
+	{"600215640014884020010db800000000000000000000000120010db80000000000000000000000029c4000070008079f73616665726"
+	 "177206c697465",
+	 IPPROTO_UDPLITE, 0, 40000, 7, 40, 0, 0},
 	/* a multicast listener report: hop-by-hop options, then ICMPv6 of a type that is nothing to us */
 	{"6000000000380001fe80000000000000004211fffee5612fff0200000000000000000000000000163a000502000001008f009a83000"
 	 "00002"
@@ -404,6 +412,97 @@ START_TEST(transport_udp)
 }
 END_TEST
 
+/** cut_transport() - that no packet passes whose transport header is cut; its whole size is `size` */
+static void cut_transport(struct packet *p, size_t at, size_t size)
+{
+	packet_end(p);
+	ck_assert_str_eq(verdict_of(p), "pass");
+	for (p->len = at + size - 1; p->len >= at; p->len--) {
+		packet_end(p);
+		ck_assert_str_eq(verdict_of(p), "transport");
+	}
+}
+
+START_TEST(transport_udplite)
+{
+	const unsigned version = versions[_i];
+	static const struct {
+		unsigned covered;
+		const char *verdict;
+	} cases[] = {{0, "pass"},      {8, "pass"},       {12, "pass"},        {1, "transport"},
+		     {7, "transport"}, {13, "transport"}, {65535, "transport"}};
+	struct packet p;
+	size_t i, at;
+
+	packet_ip(&p, version, local(version), remote(version), IPPROTO_UDPLITE);
+	at = p.len;
+	packet_udplite(&p, 4000, 53, 0, 4);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		packet_u16(&p, at + 4, cases[i].covered);
+		packet_end(&p);
+		ck_assert_str_eq(verdict_of(&p), cases[i].verdict);
+	}
+	packet_u16(&p, at + 4, 0);
+	cut_transport(&p, at, 8);
+}
+END_TEST
+
+START_TEST(transport_sctp)
+{
+	const unsigned version = versions[_i];
+	struct packet p;
+	struct pkt pkt;
+	size_t at;
+
+	packet_ip(&p, version, local(version), remote(version), IPPROTO_SCTP);
+	at = p.len;
+	packet_sctp(&p, 4000, 53);
+	packet_end(&p);
+	ck_assert_str_eq(verdict_name(packet_parse(&pkt, &p, false)), "pass");
+	ck_assert_uint_eq(pkt.sport, 4000);
+	ck_assert_uint_eq(pkt.dport, 53);
+	ck_assert_int_eq(csum_field(&pkt), -1);
+	cut_transport(&p, at, 12);
+}
+END_TEST
+
+/* DCCP headers: data offset in words, coverage, type and X bit; behind them 8 bytes of data */
+static const struct {
+	uint8_t offset, coverage, type;
+	const char *verdict;
+} dccp_cases[] = {
+	{4, 0, 2 << 1 | 1, "pass"},       {4, 0, 0 << 1 | 1, "pass"},      {3, 0, 0 << 1 | 1, "transport"},
+	{3, 0, 2 << 1, "pass"},           {3, 0, 3 << 1, "pass"},          {3, 0, 4 << 1, "pass"},
+	{3, 0, 0 << 1, "transport"},      {3, 0, 5 << 1, "transport"},     {3, 0, 15 << 1, "transport"},
+	{2, 0, 2 << 1, "transport"},      {0, 0, 2 << 1, "transport"},     {6, 0, 2 << 1 | 1, "pass"},
+	{7, 0, 2 << 1 | 1, "transport"},  {4, 1, 2 << 1 | 1, "pass"},      {4, 3, 2 << 1 | 1, "pass"},
+	{4, 4, 2 << 1 | 1, "transport"},  {6, 2, 2 << 1 | 1, "transport"}, {4, 0xf3, 2 << 1 | 1, "pass"},
+	{4, 15, 2 << 1 | 1, "transport"},
+};
+
+START_TEST(transport_dccp)
+{
+	const unsigned version = versions[_i];
+	struct packet p;
+	struct pkt pkt;
+	size_t i, at;
+
+	packet_ip(&p, version, local(version), remote(version), IPPROTO_DCCP);
+	at = p.len;
+	packet_dccp(&p, 4000, 53, 0, 8);
+	packet_end(&p);
+	for (i = 0; i < ARRAY_SIZE(dccp_cases); i++) {
+		p.b[at + 4] = dccp_cases[i].offset;
+		p.b[at + 5] = dccp_cases[i].coverage;
+		p.b[at + 8] = dccp_cases[i].type;
+		ck_assert_str_eq(verdict_name(packet_parse(&pkt, &p, false)), dccp_cases[i].verdict);
+	}
+	p.b[at + 4] = 4;
+	p.b[at + 5] = 0;
+	cut_transport(&p, at, 16);
+}
+END_TEST
+
 START_TEST(transport_icmp)
 {
 	const unsigned version = versions[_i];
@@ -500,6 +599,9 @@ static Suite *pkt_suite(void)
 	suite_add_tcase(suite, form);
 	tcase_add_loop_test(transport, transport_tcp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(transport, transport_udp, 0, ARRAY_SIZE(versions));
+	tcase_add_loop_test(transport, transport_udplite, 0, ARRAY_SIZE(versions));
+	tcase_add_loop_test(transport, transport_sctp, 0, ARRAY_SIZE(versions));
+	tcase_add_loop_test(transport, transport_dccp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(transport, transport_icmp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(transport, transport_timestamp, 0, 2);
 	tcase_add_test(transport, fragments_v4);

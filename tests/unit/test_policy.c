@@ -73,6 +73,12 @@ static void upper(const struct fixture *f, struct packet *p, enum steer_class cl
 		packet_tcp(p, f->sport, f->dport);
 	else if (class == CLASS_UDP)
 		packet_udp(p, f->sport, f->dport, 1);
+	else if (class == CLASS_SCTP)
+		packet_sctp(p, f->sport, f->dport);
+	else if (class == CLASS_DCCP)
+		packet_dccp(p, f->sport, f->dport, 0, 1);
+	else if (class == CLASS_UDPLITE)
+		packet_udplite(p, f->sport, f->dport, 0, 1);
 	else
 		packet_icmp(p, f->version == 4 ? (reply ? 0 : 8) : (reply ? 129 : 128), 0, f->sport);
 }

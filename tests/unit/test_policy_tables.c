@@ -35,7 +35,10 @@ START_TEST(class_names)
 	ck_assert_int_eq(policy_class(IPPROTO_UDP), CLASS_UDP);
 	ck_assert_int_eq(policy_class(IPPROTO_ICMP), CLASS_ICMP);
 	ck_assert_int_eq(policy_class(IPPROTO_ICMPV6), CLASS_ICMP);
-	ck_assert_int_eq(policy_class(IPPROTO_SCTP), -1);
+	ck_assert_int_eq(policy_class(132), CLASS_SCTP);
+	ck_assert_int_eq(policy_class(33), CLASS_DCCP);
+	ck_assert_int_eq(policy_class(136), CLASS_UDPLITE);
+	ck_assert_int_eq(policy_class(IPPROTO_GRE), -1);
 	ck_assert_int_eq(policy_class(0), -1);
 	ck_assert_int_eq(policy_class(-1), -1);
 	ck_assert_int_eq(policy_class(256 + IPPROTO_TCP), -1);
@@ -44,6 +47,9 @@ START_TEST(class_names)
 	ck_assert_int_eq(policy_protocol(CLASS_TCP, AF_INET6), IPPROTO_TCP);
 	ck_assert_int_eq(policy_protocol(STEER_CLASSES, AF_INET), -1);
 	ck_assert_str_eq(policy_class_name(CLASS_ICMP), "icmp");
+	ck_assert_str_eq(policy_class_name(CLASS_SCTP), "sctp");
+	ck_assert_str_eq(policy_class_name(CLASS_DCCP), "dccp");
+	ck_assert_str_eq(policy_class_name(CLASS_UDPLITE), "udplite");
 	ck_assert_str_eq(policy_class_name(STEER_CLASSES), "unknown");
 }
 END_TEST

@@ -5,7 +5,11 @@
  * Nothing sleeps but for the shortest quarantine that there is: what is to stay
  * held is given an hour, what is to go is given no time at all.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 #include "reserve_world.h"
 
@@ -15,7 +19,7 @@ START_TEST(every_address)
 
 	for (class = 0; class < STEER_CLASSES; class ++) {
 		ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_UNSPEC, 5000, 5009), 0);
-		ck_assert_uint_eq(held_fds(), 10);
+		ck_assert_uint_eq(held_fds(), kernel_has(class) ? 10 : 0);
 		ck_held(class, 5000, 0xf);
 		ck_held(class, 5009, 0xf);
 		ck_held(class, 5010, 0);
@@ -318,6 +322,71 @@ START_TEST(silence)
 }
 END_TEST
 
+/** forbid_sockets() - from now on this process is killed when it asks for a socket of a protocol */
+static void forbid_sockets(unsigned protocol)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, protocol, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {.len = ARRAY_SIZE(code), .filter = code};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+/* A protocol that the kernel lacks has nothing to be held, and is not even asked for: that would load a module */
+START_TEST(absent_protocols)
+{
+	static const unsigned classes[] = {CLASS_SCTP, CLASS_DCCP, CLASS_UDPLITE};
+	static const unsigned protocols[] = {IPPROTO_SCTP, IPPROTO_DCCP, IPPROTO_UDPLITE};
+	size_t i, sockets = 0;
+
+	for (i = 0; i < ARRAY_SIZE(classes); i++) {
+		unsigned class = classes[i];
+
+		if (!kernel_has(class))
+			forbid_sockets(protocols[i]);
+		ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_UNSPEC, 5000, 5000), 0);
+		ck_assert_int_eq(acquire(&first, 10, class, 0, 0, 6000, 6000), 0);
+		ck_assert_int_eq(acquire(&second, 10, class, 1, 0, 6000, 6000), 0);
+		ck_assert_int_eq(acquire(&second, 11, class, 1, 0, 6000, 6000), EADDRINUSE);
+		sockets += kernel_has(class) ? 3 : 0;
+		ck_assert_uint_eq(held_fds(), sockets);
+		ck_held(class, 5000, 0xf);
+		ck_held(class, 6000, 0x3);
+		ck_assert_int_eq(release(&first, 10, class, 0, 0, 6000, 6000, 0), 0);
+		sockets -= kernel_has(class) ? 1 : 0;
+		ck_held(class, 6000, 0x2);
+	}
+}
+END_TEST
+
+START_TEST(silence_udplite)
+{
+	unsigned long unreachable = counter("Icmp:", "OutDestUnreachs");
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(5000), .sin_addr.s_addr = htonl(0xc0000201)};
+	int fd;
+
+	if (!kernel_has(CLASS_UDPLITE))
+		return;
+	fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDPLITE, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_assert_int_eq(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+	ck_assert_uint_eq(counter("Icmp:", "OutDestUnreachs"), unreachable);
+	to.sin_port = htons(5001);
+	ck_assert_int_eq(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+	ck_assert_uint_eq(counter("Icmp:", "OutDestUnreachs"), unreachable + 1);
+	close(fd);
+}
+END_TEST
+
 START_TEST(address_came)
 {
 	add_row(texts[ROWS], false);
@@ -525,7 +594,8 @@ int main(void)
 		owners,          out_of_range, bad_releases,       half_way,         no_more_files,
 		quarantine,      dead_relay,   over_but_not_swept, silence,          address_came,
 		new_address,     refit,        before_any_address, stale_comes_back, stale_is_in_nobodys_way,
-		other_addresses, identifiers,  ping_groups,        without_ipv6,
+		other_addresses, identifiers,  ping_groups,        without_ipv6,     absent_protocols,
+		silence_udplite,
 	};
 
 	return world_run("reserve", tests, ARRAY_SIZE(tests), 1);

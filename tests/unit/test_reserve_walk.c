@@ -136,7 +136,7 @@ static void walk_foreign(const struct step *step)
 	unsigned row = step->shape % ROWS;
 	int *fd = &foreign[step->class][step->port][row];
 
-	if (step->class == CLASS_ICMP)
+	if (step->class == CLASS_ICMP || !kernel_has(step->class))
 		return;
 	if (*fd) {
 		close(*fd);
@@ -169,14 +169,17 @@ static void walk_orphan(unsigned ms)
 /** walk_check() - what must hold after every step */
 static void walk_check(void)
 {
+	static bool has[STEER_CLASSES];
 	unsigned class, port, row, slice, total = 0, used = 0;
 
+	for (class = 0; class < STEER_CLASSES && !has[CLASS_TCP]; class ++)
+		has[STEER_CLASSES - 1 - class] = kernel_has(STEER_CLASSES - 1 - class);
 	for (class = 0; class < STEER_CLASSES; class ++)
 		for (port = 0; port < PORTS; port++)
 			for (slice = 0; slice < 2; slice++) {
 				unsigned set = rows_held(class, port, slice, NULL);
 
-				used += set != 0;
+				used += set && has[class];
 				for (row = 0; row < ROWS; row++) {
 					ck_assert(marks[class][row][port_number(slice, port)] == (set >> row & 1));
 					total += set >> row & 1;
@@ -192,6 +195,8 @@ static void walk_probe(const struct step *step)
 {
 	unsigned row = step->shape % ROWS, set = rows_held(step->class, step->port, step->slice, NULL);
 
+	if (!kernel_has(step->class))
+		return;
 	if (set >> row & 1)
 		ck_assert(shut(step->class, row, port_number(step->slice, step->port)));
 	else if (!set && !foreign_rows(step))

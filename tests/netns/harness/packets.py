@@ -5,6 +5,7 @@ import ipaddress
 import struct
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+SCTP, DCCP, UDPLITE = 132, 33, 136
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
@@ -58,6 +59,38 @@ def udp(src, dst, sport, dport, payload=b"saferaw", **more):
     return ip(src, dst, UDP, head[:6] + struct.pack("!H", value) + payload, **more)
 
 
+def udplite(src, dst, sport, dport, payload=b"saferaw", coverage=0, sums=None, **more):
+    """A UDP-Lite datagram (RFC 3828) whose checksum covers that many bytes, 0 for all; sums: the source that is summed."""
+    body = struct.pack("!HHHH", sport, dport, coverage, 0) + payload
+    value = checksum(pseudo(packed(sums or src), packed(dst), UDPLITE, len(body)) + body[:coverage or len(body)]) or 0xFFFF
+    return ip(src, dst, UDPLITE, body[:6] + struct.pack("!H", value) + payload, **more)
+
+
+def sctp(src, dst, sport, dport, payload=b"saferaw!", **more):
+    """An SCTP packet (RFC 9260) with one chunk of a type that nobody knows, and its CRC32c."""
+    chunk = struct.pack("!BBH", 0x3F, 0, 4 + len(payload)) + payload
+    packet = struct.pack("!HHII", sport, dport, 0xCAFE, 0) + chunk
+    return ip(src, dst, SCTP, packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:], **more)
+
+
+def crc32c(data):
+    """CRC32c (RFC 9260 appendix A), bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def dccp(src, dst, sport, dport, payload=b"saferaw!", kind=2, coverage=0, **more):
+    """A DCCP packet (RFC 4340) with a long sequence number and no options; kind 2 is Data."""
+    body = struct.pack("!HHBBHBBHI", sport, dport, 4, coverage, 0, kind << 1 | 1, 0, 0, 7) + payload
+    covered = 16 + (coverage - 1) * 4 if coverage else len(body)
+    value = checksum(pseudo(packed(src), packed(dst), DCCP, len(body)) + body[:covered])
+    return ip(src, dst, DCCP, body[:6] + struct.pack("!H", value) + body[8:], **more)
+
+
 def icmp(src, dst, kind, code=0, rest=b"\0\0\0\0", payload=b"", **more):
     """An ICMP or ICMPv6 message in an IP packet, by the family of src."""
     head = struct.pack("!BBH", kind, code, 0) + rest
@@ -108,13 +141,15 @@ class Packet:
 
     def _transport(self):
         body = self.body
-        if self.protocol in (TCP, UDP):
+        if self.protocol in (TCP, UDP, SCTP, DCCP, UDPLITE):
             self.sport, self.dport = struct.unpack("!HH", body[:4])
         if self.protocol == TCP:
             self.seq, self.ack, offset, self.flags = struct.unpack("!IIBB", body[4:14])
             self.payload = body[(offset >> 4) * 4:]
-        elif self.protocol == UDP:
+        elif self.protocol in (UDP, UDPLITE):
             self.payload = body[8:]
+        elif self.protocol in (SCTP, DCCP):
+            self.payload = body[16:]
         elif self.protocol in (ICMP, ICMPV6):
             self.type, self.code = body[0], body[1]
             self.ident = struct.unpack("!H", body[4:6])[0]

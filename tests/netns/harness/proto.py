@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 
-TCP, UDP, ICMP = 0, 1, 2
+TCP, UDP, ICMP, SCTP, DCCP, UDPLITE = range(6)
 HELLO, INFO, OPEN, ROUTE, STATS, FLOWS, PORT, EVENT = range(1, 9)
 NETNS = 9
 CONSUMER = 1

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The test's side of rogue-relay: what an attacker has who took the relay over."""
 
+import contextlib
 import mmap
 import os
 import shutil
 import socket
 import struct
 import tempfile
+import threading
 
+from .broker import Broker, slice_section
 from .proto import mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
  ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED) = range(1, 20)
 ANY_ADDRESS = 0xFF
-PORTS, CLASSES, ADDRESSES = 65536, 3, 32
+PORTS, CLASSES, ADDRESSES = 65536, 6, 32
 
 
 class Rogue:
@@ -96,3 +99,20 @@ class Rogue:
         self.let_go()
         self.listener.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def taken_over(pair, *sections):
+    """A broker whose relay is the rogue; yields (rogue, broker)."""
+    villain = Rogue()
+    broker = Broker(pair.host, *(sections or (slice_section(extra="local = no"),)), start=False, relay=villain.program)
+    thread = threading.Thread(target=villain.take_over)
+    thread.start()
+    try:
+        broker.start()
+        thread.join()
+        yield villain, broker
+    finally:
+        villain.let_go()
+        broker.stop()
+        villain.close()

@@ -14,10 +14,18 @@
  *
  * A watch without interest leaves the epoll set: epoll tells hang-ups of
  * whatever is in it, asked or not, and would do so in every turn.
+ *
+ * To be woken from sleep on an idle CPU costs more than all that the relay
+ * does with a packet. So before it sleeps it looks again and again for a short
+ * time, but only while that pays: when the last events came sooner than that
+ * after the turn before. Conversations of questions and answers are such a
+ * time; a relay with little to do sleeps at once. Between two looks it offers
+ * its CPU to whoever waits for it, who may be the one to send the next packet.
  */
 #include "loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -25,11 +33,13 @@
 #define BATCH 256      /* events of one turn */
 #define WORK_SHORT 256 /* ports: less than this is never put off */
 #define WORK_MAX 4096  /* ports in one turn: about a millisecond */
+#define POLL_NS 50000  /* a wait shorter than this is worth polling for: about what a wake-up costs at worst */
 
 static struct {
 	int fd;
 	int count, at; /* of the batch: how many, and which one is being served */
 	unsigned work; /* done in this turn, ports */
+	bool polls;    /* the last wait was short */
 	struct epoll_event event[BATCH];
 } loop = {.fd = -1};
 
@@ -84,13 +94,43 @@ void loop_close(struct watch *watch)
 }
 
 /**
+ * look() - see which events there are, without waiting
+ *
+ * Return: how many, or -1 and errno.
+ */
+static int look(void)
+{
+	return epoll_wait(loop.fd, loop.event, BATCH, 0);
+}
+
+/**
+ * await() - wait for events
+ *
+ * Return: how many, or -1 and errno.
+ */
+static int await(void)
+{
+	uint64_t start = clock_ns();
+	int n = look();
+
+	while (loop.polls && n == 0 && clock_ns() - start < POLL_NS) {
+		sched_yield();
+		n = look();
+	}
+	if (n == 0)
+		n = epoll_wait(loop.fd, loop.event, BATCH, -1);
+	loop.polls = clock_ns() - start < POLL_NS;
+	return n;
+}
+
+/**
  * loop_turn() - wait for events and serve them
  *
  * Return: 0, or -1 and errno when epoll fails.
  */
 int loop_turn(void)
 {
-	int n = epoll_wait(loop.fd, loop.event, BATCH, -1);
+	int n = await();
 
 	if (n < 0)
 		return errno == EINTR ? 0 : -1;

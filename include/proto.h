@@ -150,11 +150,11 @@ struct proto_stats_reply {
 	uint64_t grants, refusals; /* of opens; slice totals only */
 	uint64_t rx_refused[48]; /* by enum verdict */
 	uint64_t tx_refused[48];
-	uint64_t steer[32];	 /* by enum steer_reason; slice totals only */
+	uint64_t steer[STEER_REASONS_MAX];	 /* by enum steer_reason; slice totals only */
 };
 
 static_assert(VERDICTS_N <= 48, "struct proto_stats_reply has room for every verdict");
-static_assert(STEER_REASONS_N <= 32, "struct proto_stats_reply has room for every reason");
+static_assert(STEER_REASONS_N <= STEER_REASONS_MAX, "struct proto_stats_reply has room for every reason");
 
 /* The flows of this slice whose number is above `after`, in order */
 struct proto_flows {
@@ -229,9 +229,9 @@ struct proto_netns_reply {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t rx_refused[48]; /* by enum verdict */
 	uint64_t tx_refused[48];
-	uint64_t steer[32]; /* by enum steer_reason */
+	uint64_t steer[STEER_REASONS_MAX]; /* by enum steer_reason */
 	uint64_t unknown_rx_refused[48];
-	uint64_t unknown_steer[32];
+	uint64_t unknown_steer[STEER_REASONS_MAX];
 };
 
 #define PROTO_MESSAGE_MAX 4096

@@ -9,7 +9,7 @@
  *   open       array of blocks, mmapable   relay writes, BPF reads; zeroed by the monitor
  *   slices     array by slice number       monitor writes, BPF reads
  *   traffic    array by slice, mmapable    BPF and relay write counters
- *   denied     LPM trie of prefixes        monitor writes, BPF reads
+ *   denied     LPM trie, slice + prefix    monitor writes, BPF reads
  *   heartbeat  array of one, mmapable      monitor writes, BPF reads
  *   buckets    array by slice              BPF alone
  *   fragments  LRU hash                    BPF alone
@@ -83,8 +83,9 @@ struct steer_buckets {
 };
 
 /*
- * Why steering dropped a packet: X(symbol, name, text). The first group is of
- * steer_in; the rest is the backstop's, which a sound relay never meets.
+ * Why steering dropped a packet: X(symbol, name, text). The IN_ ones are
+ * steer_in's; the rest is the backstop's, which a sound relay never meets. New
+ * ones go behind the last: the numbers are part of the control protocol.
  */
 #define STEER_REASONS(X) \
 	X(IN_RATE, "steer-in-rate", "over the slice's receive limit") \
@@ -95,15 +96,16 @@ struct steer_buckets {
 	X(OUT_PROTOCOL, "steer-out-protocol", "protocol not allowed") \
 	X(OUT_TYPE, "steer-out-icmp-type", "ICMP type not allowed") \
 	X(OUT_FRAGMENT, "steer-out-fragment", "fragments not allowed") \
-	X(OUT_OPTION, "steer-out-option", "source routing not allowed") \
+	X(OUT_OPTION, "steer-out-option", "source routing or home address option not allowed") \
 	X(OUT_PORT, "steer-out-port", "source port belongs to no slice or is not held") \
-	X(OUT_LOOPBACK, "steer-out-loopback", "destination is a loopback, unspecified or IPv4-mapped address") \
+	X(OUT_LOOPBACK, "steer-out-loopback", "destination is loopback, unspecified or an IPv4 address in an IPv6 one") \
 	X(OUT_MULTICAST, "steer-out-multicast", "destination is multicast or broadcast") \
 	X(OUT_DENIED, "steer-out-denied", "destination is on the deny-list") \
 	X(OUT_LOCAL, "steer-out-local", "destination is the host itself, and the slice is not local") \
 	X(OUT_NO_ROUTE, "steer-out-no-route", "no unicast route to the destination") \
 	X(OUT_TOO_BIG, "steer-out-too-big", "larger than the uplink's MTU") \
-	X(OUT_RATE, "steer-out-rate", "over the slice's send limit")
+	X(OUT_RATE, "steer-out-rate", "over the slice's send limit") \
+	X(OUT_LINK_LOCAL, "steer-out-link-local", "destination is link-local")
 
 enum steer_reason {
 #define X(symbol, name, text) STEER_##symbol,
@@ -111,6 +113,7 @@ enum steer_reason {
 #undef X
 	STEER_REASONS_N
 };
+#define STEER_REASONS_MAX 32 /* rows that there is room for: whole cache lines */
 
 /*
  * Traffic of one slice. `queued` counts packets that steer_in put into the
@@ -122,18 +125,21 @@ struct steer_traffic {
 	__u64 pad0[7];
 	__u64 drained;
 	__u64 pad1[7];
-	__u64 dropped[STEER_REASONS_N];
-	__u64 pad2[7]; /* to whole cache lines */
+	__u64 dropped[STEER_REASONS_MAX];
 };
 
 struct steer_address {
 	__u8 b[16];
 };
 
+/* A destination that a slice may not send to */
 struct steer_prefix {
-	__u32 len; /* bits of the 128-bit form */
+	__u32 len; /* bits that count: STEER_PREFIX_LEN() */
+	__u32 slice; /* number; 0: no slice of the netns may */
 	struct steer_address addr;
 };
+
+#define STEER_PREFIX_LEN(bits) (32 + (bits)) /* the slice, and bits of the 128-bit form of the address */
 
 struct steer_fragment {
 	struct steer_address src, dst;

@@ -9,6 +9,7 @@
  */
 #include "permit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
@@ -137,6 +138,48 @@ static int permit_slice(struct netns *ns, const struct conf_slice *slice, unsign
 }
 
 /**
+ * add_denied() - add a deny-list to those of a namespace
+ * @row: where; a row for each prefix
+ * @slice: number; 0 for the list of the whole namespace
+ * @deny: the list
+ * @denied: its length
+ *
+ * Return: behind the last row.
+ */
+static struct steer_prefix *add_denied(struct steer_prefix *row, unsigned slice, const struct prefix *deny,
+				       unsigned denied)
+{
+	for (unsigned i = 0; i < denied; i++, row++) {
+		*row = (struct steer_prefix){.len = STEER_PREFIX_LEN(deny[i].len), .slice = slice};
+		memcpy(&row->addr, &deny[i].addr, sizeof(row->addr));
+	}
+	return row;
+}
+
+/**
+ * permit_deny() - the deny-lists of a namespace and its slices
+ * @ns: the namespace; its own list is in ns->conf
+ * @conf: configuration
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int permit_deny(struct netns *ns, const struct conf *conf)
+{
+	struct steer_prefix *rows = calloc((conf->slices + 1) * (size_t)POLICY_DENY_MAX, sizeof(*rows)), *end;
+	int result;
+
+	if (!rows)
+		return -1;
+	end = add_denied(rows, 0, ns->conf.deny, ns->conf.denied);
+	for (unsigned i = 0; i < conf->slices; i++)
+		if (permit_is_in(conf, &conf->slice[i], ns))
+			end = add_denied(end, conf->slice[i].number, conf->slice[i].deny, conf->slice[i].denied);
+	result = steering_deny(ns, rows, (unsigned)(end - rows));
+	free(rows);
+	return result;
+}
+
+/**
  * permit_all() - everything that steering knows of the configuration
  * @ns: the namespace; its deny-list is in ns->conf
  * @conf: configuration
@@ -149,7 +192,7 @@ int permit_all(struct netns *ns, const struct conf *conf)
 {
 	unsigned slices = 0, share;
 
-	if (steering_deny(ns, ns->conf.deny, ns->conf.denied) < 0)
+	if (permit_deny(ns, conf) < 0)
 		return -1;
 	for (unsigned i = 0; i < conf->slices; i++)
 		slices += permit_is_in(conf, &conf->slice[i], ns);

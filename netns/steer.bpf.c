@@ -245,7 +245,8 @@ static __always_inline bool inner_end(struct __sk_buff *skb, const struct packet
 	class = class_of(&inner);
 	if (class < 0 || !load(skb, inner.transport, &head, sizeof(head)))
 		return false;
-	if (class == CLASS_ICMP && !is_request(inner.version, head.icmp.type))
+	if (class == CLASS_ICMP && !is_request(inner.version, head.icmp.type) &&
+	    !is_reply(inner.version, head.icmp.type))
 		return false;
 	end->class = class;
 	end->port = bpf_ntohs(class == CLASS_ICMP ? head.icmp.id : head.port.source);
@@ -355,7 +356,7 @@ int steer_in(struct __sk_buff *skb)
 	__u32 slice;
 	int index;
 
-	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || !parse(skb, &p))
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || !parse(skb, &p) || p.on_way)
 		return TC_ACT_UNSPEC;
 	index = local_index(&p.dst, p.version);
 	if (index < 0 || !alive() || !source_ok(skb, &p))
@@ -386,7 +387,7 @@ static __always_inline enum steer_reason sender(struct __sk_buff *skb, const str
 
 	if (p->fragment)
 		return STEER_OUT_FRAGMENT;
-	if (p->routing)
+	if (p->routing || p->home)
 		return STEER_OUT_OPTION;
 	if (class < 0)
 		return STEER_OUT_PROTOCOL;
@@ -400,20 +401,35 @@ static __always_inline enum steer_reason sender(struct __sk_buff *skb, const str
 }
 
 /**
- * destination() - may anybody send there at all?
+ * is_denied() - is an address on a deny-list?
+ * @address: address
+ * @slice: whose list; 0 for the one of the whole namespace
+ *
+ * Return: true if it is.
+ */
+static __always_inline bool is_denied(const union address *address, __u32 slice)
+{
+	struct steer_prefix prefix = {.len = STEER_PREFIX_LEN(128), .slice = slice, .addr = address->key};
+
+	return bpf_map_lookup_elem(&denied, &prefix);
+}
+
+/**
+ * destination() - may a slice send there at all?
  * @p: headers
+ * @slice: number
  *
  * Return: why not, STEER_REASONS_N if there is nothing wrong.
  */
-static __always_inline enum steer_reason destination(const struct packet *p)
+static __always_inline enum steer_reason destination(const struct packet *p, __u32 slice)
 {
-	struct steer_prefix prefix = {.len = 128, .addr = p->dst.key};
-
 	if (is_loopback(&p->dst, p->version))
 		return STEER_OUT_LOOPBACK;
 	if (is_multicast(&p->dst, p->version))
 		return STEER_OUT_MULTICAST;
-	if (bpf_map_lookup_elem(&denied, &prefix))
+	if (is_link_local(&p->dst, p->version))
+		return STEER_OUT_LINK_LOCAL;
+	if (is_denied(&p->dst, 0) || is_denied(&p->dst, slice))
 		return STEER_OUT_DENIED;
 	return STEER_REASONS_N;
 }
@@ -520,7 +536,7 @@ static __always_inline bool local_ok(const struct packet *p, const union transpo
 SEC("tc")
 int steer_out(struct __sk_buff *skb)
 {
-	struct packet p = {};
+	struct packet p = {.strict = true};
 	struct steer_slice *conf;
 	enum steer_reason reason;
 	union transport head;
@@ -542,7 +558,7 @@ int steer_out(struct __sk_buff *skb)
 	conf = bpf_map_lookup_elem(&slices, &slice);
 	if (!slice || !conf)
 		return refuse(0, STEER_OUT_PORT);
-	reason = destination(&p);
+	reason = destination(&p, slice);
 	if (reason != STEER_REASONS_N)
 		return refuse(slice, reason);
 	if (!rate_ok(conf, slice, BUCKET_OUT_PACKETS, skb))

@@ -14,7 +14,7 @@
 #include "steer.h"
 
 #define FRAGMENTS_MAX 4096
-#define DENIED_MAX 128 /* old and new list while one replaces the other */
+#define DENIED_MAX (2 * 32 * STEER_SLICES_MAX) /* old and new lists while one replaces the other; takes no memory yet */
 
 /* Set by the loader before the programs are loaded */
 const volatile __u32 tun_ifindex = 0;

@@ -7,6 +7,9 @@
  * pointers, which CAP_BPF alone may not use at variable offsets. An address is
  * 16 bytes, IPv4 in the mapped form; therefore an address of an IPv6 packet
  * must pass is_loopback(), which names mapped ones too, before any look-up.
+ *
+ * What is refused here is what shim/pkt.c refuses, so that no sound relay ever
+ * meets the backstop; where the two differ, the backstop reads less.
  */
 #ifndef SAFERAW_STEER_PACKET_BPF_H
 #define SAFERAW_STEER_PACKET_BPF_H
@@ -26,7 +29,11 @@
 #include "steer.h"
 
 #define LINK_HEADER_MAX 64 /* more than any link header at ingress, bytes */
-#define EXTENSIONS_MAX 8   /* IPv6 extension headers that are walked */
+#define EXTENSIONS_MAX 8   /* IPv6 extension headers that are walked, as in pkt.c */
+#define EXTENSION_UNIT 8   /* bytes that their lengths count in */
+#define OPTION_PAD1 0
+#define OPTION_HOME_ADDRESS 201 /* puts another source in (RFC 6275 6.3) */
+#define OPTIONS_SIZE_MAX 2048   /* bytes of one header of options */
 #define IP_OPTIONS_MAX 40  /* bytes */
 #define IP_HEADER_MASK 63
 #define IP_OFFSET_MASK 0x1fff
@@ -66,8 +73,11 @@ struct packet {
 	__u8 tos;    /* IPv4 */
 	__u8 version;
 	__u8 protocol;
+	bool strict;   /* set by the caller: look at IPv6 options too */
 	bool options;  /* IPv4 options are there */
-	bool routing;  /* an IPv6 routing header with nothing left to visit */
+	bool routing;  /* an IPv6 routing header */
+	bool on_way;   /* which has hops left to visit */
+	bool home;     /* an IPv6 home address option; with `strict` */
 	bool fragment; /* an IPv6 fragment header, or an IPv4 fragment */
 	bool more;     /* more fragments follow */
 	bool later;    /* not the first fragment: no transport header */
@@ -87,6 +97,13 @@ union transport {
 
 struct extension {
 	__u8 next, length, type, left;
+};
+
+/* Where walk_options() stands */
+struct options {
+	struct __sk_buff *skb;
+	__u32 at, end; /* offsets from the IP header */
+	bool broken, home;
 };
 
 struct fragment_header {
@@ -168,25 +185,78 @@ __noinline int parse_v4(struct __sk_buff *skb, __u32 base, struct packet *p)
 }
 
 /**
+ * step_option() - pass over one IPv6 option
+ * @i: how many were passed over
+ * @arg: struct options, moved on
+ *
+ * Return: 1 at the end, else 0.
+ */
+static long step_option(__u32 i, void *arg)
+{
+	struct options *o = arg;
+	__u8 option[2];
+
+	if (o->at >= o->end)
+		return 1;
+	/* reading one byte too much is no harm: a transport header follows */
+	if (!load(o->skb, o->at, option, sizeof(option))) {
+		o->broken = true;
+		return 1;
+	}
+	o->at++;
+	if (option[0] == OPTION_PAD1)
+		return 0;
+	o->home = o->home || option[0] == OPTION_HOME_ADDRESS;
+	o->at += 1 + option[1];
+	o->broken = o->at > o->end;
+	return o->broken;
+}
+
+/**
+ * walk_options() - look through a hop-by-hop or destination options header
+ * @skb: packet
+ * @at: offset of the first option
+ * @end: offset behind the last one
+ *
+ * Return: OUT_HEADER or OUT_OPTION, STEER_REASONS_N if there is nothing wrong.
+ */
+__noinline int walk_options(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+	struct options o = {.skb = skb, .at = at, .end = end};
+
+	bpf_loop(OPTIONS_SIZE_MAX, step_option, &o, 0);
+	if (o.broken)
+		return STEER_OUT_HEADER;
+	return o.home ? STEER_OUT_OPTION : STEER_REASONS_N;
+}
+
+/**
  * parse_extension() - step over one IPv6 extension header
  * @skb: packet
  * @p: in and out: p->protocol is the header at p->transport
  *
- * Return: false if it is broken, or has intermediate hops left to visit.
+ * Return: false if it is broken.
  */
 static __always_inline bool parse_extension(struct __sk_buff *skb, struct packet *p)
 {
 	struct extension ext;
+	__u32 size;
 
 	if (!load(skb, p->transport, &ext, sizeof(ext)))
 		return false;
+	size = (ext.length + 1) * EXTENSION_UNIT;
 	if (p->protocol == IPPROTO_ROUTING) {
 		p->routing = true;
-		if (ext.left)
+		p->on_way = p->on_way || ext.left;
+	} else if (p->strict) {
+		int reason = walk_options(skb, p->transport + 2, p->transport + size);
+
+		if (reason == STEER_OUT_HEADER)
 			return false;
+		p->home = p->home || reason == STEER_OUT_OPTION;
 	}
 	p->protocol = ext.next;
-	p->transport += (ext.length + 1) * 8;
+	p->transport += size;
 	return true;
 }
 
@@ -216,9 +286,9 @@ static __always_inline bool parse_fragment(struct __sk_buff *skb, struct packet 
  * parse_v6() - read an IPv6 header and walk its extension headers
  * @skb: packet
  * @base: offset of the header
- * @p: result, zeroed by the caller
+ * @p: result, zeroed by the caller but for `strict`
  *
- * Return: false if the chain is broken or too long.
+ * Return: false if the chain is broken or too long, or hop-by-hop options are not its first header.
  */
 __noinline int parse_v6(struct __sk_buff *skb, __u32 base, struct packet *p)
 {
@@ -234,11 +304,14 @@ __noinline int parse_v6(struct __sk_buff *skb, __u32 base, struct packet *p)
 	p->protocol = ip.nexthdr;
 	p->transport = base + sizeof(ip);
 	p->length = bpf_ntohs(ip.payload_len) + sizeof(ip);
-	for (int i = 0; i < EXTENSIONS_MAX; i++) {
+	for (int i = 0; i <= EXTENSIONS_MAX; i++) {
 		if (p->later)
 			return true;
 		switch (p->protocol) {
 		case IPPROTO_HOPOPTS:
+			if (i > 0)
+				return false;
+			/* fall through */
 		case IPPROTO_DSTOPTS:
 		case IPPROTO_ROUTING:
 			if (!parse_extension(skb, p))
@@ -258,7 +331,7 @@ __noinline int parse_v6(struct __sk_buff *skb, __u32 base, struct packet *p)
 /**
  * parse() - read the headers of a packet
  * @skb: packet
- * @p: result, zeroed by the caller
+ * @p: result, zeroed by the caller but for `strict`
  *
  * Return: false if it is neither IPv4 nor IPv6, or its headers are broken.
  */
@@ -276,8 +349,8 @@ static __always_inline bool parse(struct __sk_buff *skb, struct packet *p)
  * @a: address
  * @version: IP version of the packet that carries it
  *
- * Return: true for loopback, "this network" (0.0.0.0/8, ::) and, in an IPv6
- * packet, IPv4-mapped addresses.
+ * Return: true for loopback, "this network" (0.0.0.0/8, RFC 1122 3.2.1.3) and, in
+ * an IPv6 packet, :: and all that stands for an IPv4 address (::/96, ::ffff:0:0/96).
  */
 static __always_inline bool is_loopback(const union address *a, __u8 version)
 {
@@ -287,9 +360,21 @@ static __always_inline bool is_loopback(const union address *a, __u8 version)
 		top = bpf_ntohl(a->word[3]) >> 24;
 		return top == 0 || top == 127;
 	}
-	if (a->half[0])
-		return false;
-	return a->word[2] == bpf_htonl(0xffff) || (a->word[2] == 0 && bpf_ntohl(a->word[3]) <= 1);
+	return !a->half[0] && (!a->word[2] || a->word[2] == bpf_htonl(0xffff));
+}
+
+/**
+ * is_link_local() - is this address of one link alone?
+ * @a: address
+ * @version: IP version of the packet that carries it
+ *
+ * Return: true for 169.254.0.0/16 and fe80::/10.
+ */
+static __always_inline bool is_link_local(const union address *a, __u8 version)
+{
+	if (version == 4)
+		return bpf_ntohl(a->word[3]) >> 16 == 0xa9fe;
+	return bpf_ntohl(a->word[0]) >> 22 == 0xfe80 >> 6;
 }
 
 /**

@@ -361,49 +361,38 @@ int steering_slice(struct netns *ns, unsigned number, const struct steer_slice *
 }
 
 /**
- * is_denied() - is a prefix on a list?
- * @key: of the map
- * @deny: the list
- * @denied: its length
- *
- * Return: true if it is.
+ * compare_keys() - order of two keys of `denied`, for qsort(3) and bsearch(3)
+ * @a: struct steer_prefix
+ * @b: struct steer_prefix
  */
-static bool is_denied(const struct steer_prefix *key, const struct prefix *deny, unsigned denied)
+static int compare_keys(const void *a, const void *b)
 {
-	struct addr addr;
-
-	memcpy(&addr, &key->addr, sizeof(addr));
-	for (unsigned i = 0; i < denied; i++)
-		if (deny[i].len == key->len && prefix_contains(&deny[i], &addr))
-			return true;
-	return false;
+	return memcmp(a, b, sizeof(struct steer_prefix));
 }
 
 /**
- * steering_deny() - replace the list of denied destinations
+ * steering_deny() - replace the lists of denied destinations
  * @ns: the namespace
- * @deny: the new list
- * @denied: its length
+ * @deny: the new lists, all slices' and the namespace's; sorted here
+ * @denied: how many rows
  *
- * What is on both lists is denied all the time. On an error both apply.
+ * What is on both the old and the new lists is denied all the time. On an error both apply.
  *
  * Return: 0, or -1 and errno.
  */
-int steering_deny(struct netns *ns, const struct prefix *deny, unsigned denied)
+int steering_deny(struct netns *ns, struct steer_prefix *deny, unsigned denied)
 {
 	int map = bpf_map__fd(ns->steering->bpf->maps.denied), more;
 	struct steer_prefix key, next = {0};
 	const uint8_t value = 1;
 
-	for (unsigned i = 0; i < denied; i++) {
-		key.len = deny[i].len;
-		memcpy(&key.addr, &deny[i].addr, sizeof(key.addr));
-		if (bpf_map_update_elem(map, &key, &value, BPF_ANY))
+	for (unsigned i = 0; i < denied; i++)
+		if (bpf_map_update_elem(map, &deny[i], &value, BPF_ANY))
 			return -1;
-	}
+	qsort(deny, denied, sizeof(*deny), compare_keys);
 	for (more = bpf_map_get_next_key(map, NULL, &key); !more; key = next) {
 		more = bpf_map_get_next_key(map, &key, &next);
-		if (!is_denied(&key, deny, denied) && bpf_map_delete_elem(map, &key))
+		if (!bsearch(&key, deny, denied, sizeof(*deny), compare_keys) && bpf_map_delete_elem(map, &key))
 			return -1;
 	}
 	return 0;

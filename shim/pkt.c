@@ -268,7 +268,7 @@ static enum verdict parse_inner(struct pkt *pkt, const uint8_t *data, size_t len
 		pkt->inner_sport = read_u16(data);
 		pkt->inner_dport = read_u16(data + 2);
 	} else if (pkt->inner_protocol == icmp) {
-		if (len < ICMP_LEN_MIN || kinds[data[0]] != PKT_ICMP_REQUEST)
+		if (len < ICMP_LEN_MIN || !(kinds[data[0]] & (PKT_ICMP_REQUEST | PKT_ICMP_REPLY)))
 			return VERDICT_TRANSPORT;
 		pkt->inner_sport = pkt->inner_dport = read_u16(data + 4);
 	}

@@ -101,6 +101,18 @@ static bool is_v4_compatible(const struct addr *addr)
 }
 
 /**
+ * is_this_network() - whether an address says no more than "here"
+ * @addr: address
+ *
+ * 0.0.0.0/8 is for a host that does not know its network yet (RFC 1122
+ * 3.2.1.3); "::" says the same.
+ */
+static bool is_this_network(const struct addr *addr)
+{
+	return addr_family(addr) == AF_INET ? addr->b[12] == 0 : addr_is_any(addr);
+}
+
+/**
  * protocol_ok() - whether a protocol is a flow's, in the family that the packet is in
  * @flow: flow
  * @protocol: upper-layer protocol
@@ -154,7 +166,7 @@ static enum verdict destination_verdict(const struct policy_slice *slice, const 
 {
 	unsigned i;
 
-	if (addr_is_any(addr))
+	if (is_this_network(addr))
 		return VERDICT_UNSPECIFIED;
 	if (addr_is_loopback(addr) || is_v4_compatible(addr))
 		return VERDICT_LOOPBACK;
@@ -264,7 +276,7 @@ enum verdict policy_receive(const struct policy_flow *flow, const struct pkt *pk
 {
 	if (pkt->flags & PKT_BAD_CHECKSUM)
 		return VERDICT_CHECKSUM;
-	if (addr_is_any(&pkt->src) || addr_is_loopback(&pkt->src) || addr_is_multicast(&pkt->src) ||
+	if (is_this_network(&pkt->src) || addr_is_loopback(&pkt->src) || addr_is_multicast(&pkt->src) ||
 	    addr_is_broadcast(&pkt->src) || is_v4_compatible(&pkt->src))
 		return VERDICT_MARTIAN;
 	if (pkt->flags & PKT_SOURCE_ROUTE)

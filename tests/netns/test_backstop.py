@@ -52,12 +52,16 @@ def forged(source, target, port):
         yield "a routing header with nothing left", packets.ip(source, target, 43, b"\x11\x02\x00\x00" + bytes(20) + body)
         yield "a router advertisement", packets.icmp(source, target, 134, 0, bytes(4), bytes(8))
         yield "a routing header", packets.ip(source, target, 43, b"\x11\x02\x00\x01" + bytes(20) + body)
+        yield "a home address", packets.ip(source, target, 60, b"\x11\x02\x01\x00\xc9\x10" + packets.packed(stranger) + bytes(2) + body)
         yield "a fragment", packets.ip(source, target, 44, b"\x11\0\0\x01" + bytes(4) + body)
         yield "a later fragment", packets.ip(source, target, 44, b"\x11\0\0\x08" + bytes(4) + body)
         yield "a broken chain", packets.ip(source, target, 60, b"\x11\xff" + bytes(6))
         yield "multicast", packets.udp(source, "ff02::1", port, 9)
         yield "loopback", packets.udp(source, "::1", port, 9)
         yield "denied", packets.udp(source, "fd00:ec2::254", port, 9)
+        yield "denied to the slice", packets.udp(source, "2001:db8:bad::7", port, 9)
+        yield "link-local", packets.udp(source, "fe80::7", port, 9)
+        yield "an IPv4 address in IPv6", packets.udp(source, "::192.0.2.2", port, 9)
     else:
         yield "a redirect", packets.icmp(source, target, 5, 0, bytes(4), packets.udp(target, source, 9, port))
         yield "an error whose unused field is a held identifier", packets.icmp(
@@ -69,18 +73,23 @@ def forged(source, target, port):
         yield "broadcast", packets.udp(source, "255.255.255.255", port, 9)
         yield "subnet broadcast", packets.udp(source, "192.0.2.255", port, 9)
         yield "loopback", packets.udp(source, "127.0.0.1", port, 9)
-        yield "denied", packets.udp(source, "169.254.169.254", port, 9)
-        yield "no route", packets.udp(source, "203.0.113.1", port, 9)
+        yield "link-local and denied", packets.udp(source, "169.254.169.254", port, 9)
+        yield "denied to the slice", packets.udp(source, "203.0.113.7", port, 9)
+        yield "link-local", packets.udp(source, "169.254.7.7", port, 9)
+        yield "this network", packets.udp(source, "0.1.2.3", port, 9)
+        yield "no route", packets.udp(source, "100.64.0.1", port, 9)
         yield "an ARP look-alike", b"\0\1\x08\0\6\4\0\1" + bytes(20)
 
 
 def test_forged_packets():
     """Arbitrary packets written to the TUN: nothing but what comes from a held port of the slice leaves."""
-    with Pair() as pair, taken_over(pair) as (villain, _):
+    denied = slice_section(extra='local = no deny = {"203.0.113.0/24", "2001:db8:bad::/48"}')
+    with Pair() as pair, taken_over(pair, denied) as (villain, _):
         tap.equal(villain.reserve(40001), 0, "a port of its own is granted")
         tap.equal(villain.reserve(40001, kind=2), 0, "an identifier of its own is granted")
         # so that it is not for want of a route that nothing gets there
-        for place, gateway in (("169.254.169.254", PEER4), ("224.0.0.1", PEER4), ("fd00:ec2::254", PEER6)):
+        for place, gateway in (("169.254.0.0/16", PEER4), ("224.0.0.1", PEER4), ("203.0.113.0/24", PEER4),
+                               ("fd00:ec2::254", PEER6), ("fe80::7", PEER6), ("2001:db8:bad::/48", PEER6), ("::/96", PEER6)):
             pair.host.run("ip", "route", "add", place, "via", gateway, "dev", "eth0")
         villain.scribble()
         for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
@@ -101,6 +110,39 @@ def test_forged_packets():
                 strays = witness.all(lambda p: p.raw != marker and p.type not in (133, 135, 136, 143))
                 tap.equal(strays, [], "what left")
             tap.raises(errno.EAGAIN, victim.recv, 100)
+
+
+def test_deny_lists():
+    """The backstop enforces each slice's own deny-list and the namespace's, and a reload replaces both."""
+    def sections(mine, theirs):
+        return (slice_section(extra=f"deny = {{{mine}}}"),
+                slice_section("two", ports="41000-41999", extra=f"deny = {{{theirs}}}"))
+
+    with Pair() as pair:
+        for place, gateway in (("203.0.113.0/24", PEER4), ("2001:db8:bad::/48", PEER6)):
+            pair.host.run("ip", "route", "add", place, "via", gateway)
+        both = '"203.0.113.0/24", "2001:db8:bad::/48"'
+        with taken_over(pair, *sections(both, "")) as (villain, broker), Witness(pair.peer, expression="udp") as witness:
+            for number, port in ((1, 40001), (2, 41001)):
+                tap.equal(villain.reserve(port, slice_number=number), 0, "a port of each slice is granted")
+
+            def leaving():
+                """The ports that get to both of the places on the lists."""
+                for source, target in ((HOST4, "203.0.113.7"), (HOST6, "2001:db8:bad::7")):
+                    for port in (40001, 41001):
+                        villain.write(packets.udp(source, target, port, 9, b"to the denied"))
+                villain.write(packets.udp(HOST4, PEER4, 40001, 9, b"the marker"))
+                tap.check(witness.wait(lambda p: p.payload == b"the marker"), "the marker did not leave")
+                out = [p.sport for p in witness.all(lambda p: p.payload == b"to the denied")]
+                witness.seen.clear()
+                return sorted(out)
+
+            tap.equal(leaving(), [41001, 41001], "what leaves with the first slice's list")
+            for mine, theirs, netns, expected in (("", both, "", [40001, 40001]), ('"203.0.113.7"', "", "", [40001, 41001, 41001]),
+                                                  ("", "", both, []), ("", "", "", [40001, 40001, 41001, 41001])):
+                broker.netns = f"deny = {{{netns}}}" if netns else ""
+                broker.reload(*sections(mine, theirs))
+                tap.equal(leaving(), expected, f"what leaves with {mine or 'no list'}, {theirs or 'no list'}, {netns or 'no list'}")
 
 
 def test_scribbled_map():
@@ -277,5 +319,5 @@ def first_tcp(tun, seconds=5):
     return None
 
 
-tap.main(test_forged_packets, test_scribbled_map, test_forged_requests, test_forged_fds, test_monitor_killed,
+tap.main(test_forged_packets, test_deny_lists, test_scribbled_map, test_forged_requests, test_forged_fds, test_monitor_killed,
          test_tun_put_right)

@@ -10,10 +10,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#define HOP_BY_HOP 0
-#define ROUTING 43
 #define FRAGMENT 44
-#define DESTINATION 60
+#define PADN 1
 
 /**
  * put16() - write a number in network byte order
@@ -171,6 +169,7 @@ static size_t put_v4(uint8_t *ip, const struct recipe *r)
  */
 static size_t put_v6(uint8_t *ip, const struct recipe *r, uint8_t protocol)
 {
+	unsigned headers = r->extensions + (r->first ? 1u : 0u) + (r->last ? 1u : 0u);
 	uint8_t *next = ip + 6;
 	size_t size = 40;
 
@@ -178,10 +177,12 @@ static size_t put_v6(uint8_t *ip, const struct recipe *r, uint8_t protocol)
 	ip[7] = r->ttl ? r->ttl : 64;
 	inet_pton(AF_INET6, r->src, ip + 8);
 	inet_pton(AF_INET6, r->dst, ip + 24);
-	for (unsigned i = 0; i < r->extensions + (r->first ? 1u : 0u); i++, size += 8) {
-		*next = r->first && i == 0 ? r->first : DESTINATION;
-		if (*next == DESTINATION || *next == HOP_BY_HOP)
-			ip[size + 2] = 1, ip[size + 3] = 4; /* PadN */
+	for (unsigned i = 0; i < headers; i++, size += 8) {
+		*next = (uint8_t)(r->first && i == 0            ? r->first
+				  : r->last && i == headers - 1 ? r->last
+								: DESTINATION);
+		ip[size + 2] = *next == ROUTING ? 0 : r->option6 ? r->option6 : PADN;
+		ip[size + 3] = *next == ROUTING ? r->left : 4;
 		next = ip + size;
 	}
 	if (r->fragmented) {

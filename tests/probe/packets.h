@@ -14,6 +14,11 @@
 #define UDP 17
 #define ICMP 1 /* stands for ICMPv6 in an IPv6 packet */
 #define ICMPV6 58
+#define HOP_BY_HOP 0x100 /* stands for 0, which is the usual */
+#define ROUTING 43
+#define DESTINATION 60
+#define ROUTER_ALERT 5 /* option */
+#define HOME_ADDRESS 201
 
 /*
  * What a packet is made from. Zero means the usual: TTL 64, no options, no
@@ -29,7 +34,9 @@ struct recipe {
 	uint16_t payload;           /* bytes between transport header and tag */
 	uint8_t option;             /* IPv4: a source route or another option of 8 bytes is added */
 	uint8_t extensions;         /* IPv6: destination options headers */
-	uint8_t first;              /* IPv6: header put before the destination options (routing 43) */
+	uint16_t first, last;       /* IPv6: headers put before and behind the destination options */
+	uint8_t option6;            /* IPv6: the option in the options headers, of 4 bytes; 0: padding */
+	uint8_t left;               /* IPv6: segments left, of a routing header */
 	uint16_t fragment;          /* offset in units of 8 bytes | FRAGMENT_MORE */
 	bool fragmented;            /* fragment and id apply */
 	uint32_t id;                /* of the fragmented datagram */

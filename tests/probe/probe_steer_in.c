@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -115,10 +116,17 @@ static void test_errors(struct world *w, const struct pair *pair)
 	stays(w, &r, "ICMP error about a closed port");
 	in.sport = 0;
 	in.protocol = ICMP;
-	in.dport = PORT;
+	in.dport = PORT_CLOSED;
 	in.type = pair->v6 ? 129 : 0;
 	packet_make(&inner, &in);
-	stays(w, &r, "ICMP error about an echo reply");
+	stays(w, &r, "ICMP error about an echo reply with a closed id");
+	in.dport = PORT;
+	packet_make(&inner, &in);
+	arrives(w, &r, "ICMP error about an echo reply");
+	in.type = pair->v6 ? 1 : 3;
+	in.sport = PORT;
+	packet_make(&inner, &in);
+	stays(w, &r, "ICMP error about an ICMP error");
 	in.protocol = UDP;
 	in.fragmented = true;
 	in.fragment = 6;
@@ -173,15 +181,15 @@ static void test_fragments(struct world *w, const struct pair *pair)
 static void test_forms(struct world *w)
 {
 	static const char *const sources[] = {
-		"127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",  HOST4, SECOND4,
-		"::1",       "::",      "ff02::1",   "::ffff:10.11.0.2", HOST6, SECOND6};
+		"127.0.0.1", "0.0.0.0", "0.1.2.3",     "224.0.0.1", "255.255.255.255",  HOST4, SECOND4,
+		"::1",       "::",      "::10.11.0.2", "ff02::1",   "::ffff:10.11.0.2", HOST6, SECOND6};
 	static const uint8_t other[6] = {2, 2, 3, 4, 5, 6}, broadcast[6] = {255, 255, 255, 255, 255, 255};
 	struct recipe r = {.protocol = UDP, .sport = 80, .dport = PORT};
 	char what[64];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sources); i++) {
 		r.src = sources[i];
-		r.dst = i < 6 ? HOST4 : HOST6;
+		r.dst = strchr(r.src, ':') ? HOST6 : HOST4;
 		snprintf(what, sizeof(what), "source %s", r.src);
 		stays(w, &r, what);
 	}
@@ -201,13 +209,20 @@ static void test_forms(struct world *w)
 	       mode);
 	r.option = 7;
 	arrives(w, &r, "IPv4 with options");
-	r = (struct recipe){.src = PEER6, .dst = HOST6, .protocol = TCP, .sport = 80, .dport = PORT, .extensions = 7};
-	arrives(w, &r, "IPv6 with 7 extension headers");
-	r.extensions = 8;
-	stays(w, &r, "IPv6 with 8 extension headers");
+	r = (struct recipe){.src = PEER6, .dst = HOST6, .protocol = TCP, .sport = 80, .dport = PORT, .extensions = 8};
+	arrives(w, &r, "IPv6 with 8 extension headers");
+	r.extensions = 9;
+	stays(w, &r, "IPv6 with 9 extension headers");
 	r.extensions = 1;
-	r.first = 43;
+	r.last = HOP_BY_HOP;
+	stays(w, &r, "IPv6 with hop-by-hop options in second place");
+	r.last = 0;
+	r.first = HOP_BY_HOP;
+	arrives(w, &r, "IPv6 with hop-by-hop options");
+	r.first = ROUTING;
 	arrives(w, &r, "IPv6 with a routing header that has been travelled");
+	r.left = 1;
+	stays(w, &r, "IPv6 with a routing header that has not");
 }
 
 /**

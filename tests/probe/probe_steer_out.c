@@ -98,10 +98,6 @@ static void test_leaving(struct world *w)
 	r.sport = PORT_CLOSED;
 	leaves(w, &r, "TCP from a held port that is not open");
 	r.sport = PORT;
-	r.extensions = 3;
-	leaves(w, &r, "IPv6 with destination options");
-	r = (struct recipe){.src = HOST4, .dst = PEER4, .protocol = UDP, .sport = PORT, .option = 7};
-	leaves(w, &r, "IPv4 with a record route option");
 }
 
 /* What is wrong with a packet, and what steer_out says to it. Where nothing else is said it is UDP from PORT to 80.
@@ -140,7 +136,11 @@ static const struct refusal refusals[] = {
 	R(0, OUT_FRAGMENT, "atomic fragment", V6, .fragmented = true),
 	R(0, OUT_OPTION, "loose source route", V4, .option = 131),
 	R(0, OUT_OPTION, "strict source route", V4, .option = 137),
-	R(0, OUT_OPTION, "routing header", V6, .first = 43),
+	R(0, OUT_OPTION, "routing header", V6, .first = ROUTING),
+	R(0, OUT_OPTION, "routing header with hops left", V6, .first = ROUTING, .left = 1),
+	R(0, OUT_OPTION, "home address", V6, .extensions = 2, .option6 = HOME_ADDRESS),
+	R(0, OUT_OPTION, "home address in hop-by-hop options", V6, .first = HOP_BY_HOP, .option6 = HOME_ADDRESS),
+	R(0, OUT_HEADER, "hop-by-hop options in second place", V6, .extensions = 1, .last = HOP_BY_HOP),
 	R(0, OUT_HEADER, "length too large", V4, .lie = 1),
 	R(0, OUT_HEADER, "length too small", V6, .lie = -1),
 	R(0, OUT_HEADER, "9 extension headers", V6, .extensions = 9),
@@ -152,12 +152,19 @@ static const struct refusal refusals[] = {
 	R(SLICE, OUT_LOOPBACK, "UDP", FROM4 = "0.0.0.0"),
 	R(SLICE, OUT_LOOPBACK, "UDP", FROM6 = "::1"),
 	R(SLICE, OUT_LOOPBACK, "UDP", FROM6 = "::"),
+	R(SLICE, OUT_LOOPBACK, "UDP", FROM4 = "0.1.2.3"),
 	R(SLICE, OUT_LOOPBACK, "UDP", FROM6 = "::ffff:" PEER4),
+	R(SLICE, OUT_LOOPBACK, "UDP", FROM6 = "::" PEER4),
+	R(SLICE, OUT_LINK_LOCAL, "UDP", FROM4 = "169.254.7.7"),
+	R(SLICE, OUT_LINK_LOCAL, "UDP", FROM6 = "fe80::7"),
+	R(SLICE, OUT_LINK_LOCAL, "UDP", FROM6 = "febf:ffff::7"),
 	R(SLICE, OUT_MULTICAST, "UDP", FROM4 = "224.0.0.1"),
 	R(SLICE, OUT_MULTICAST, "UDP", FROM4 = "255.255.255.255"),
 	R(SLICE, OUT_MULTICAST, "UDP", FROM6 = "ff02::1"),
 	R(SLICE, OUT_DENIED, "UDP", FROM4 = DENIED4),
 	R(SLICE, OUT_DENIED, "UDP", FROM6 = DENIED6),
+	R(SLICE, OUT_DENIED, "UDP of the slice that may not", FROM4 = FORBIDDEN4),
+	R(SLICE, OUT_DENIED, "UDP of the slice that may not", FROM6 = FORBIDDEN6),
 	R(SLICE, OUT_NO_ROUTE, "UDP without route", FROM4 = "10.99.0.1"),
 	R(SLICE, OUT_NO_ROUTE, "UDP to the subnet's broadcast", FROM4 = "10.11.0.255"),
 	R(SLICE, OUT_NO_ROUTE, "UDP without route", FROM6 = "fd99::1"),
@@ -174,6 +181,35 @@ static const struct refusal refusals[] = {
 };
 /* clang-format on */
 
+/* What leaves though it looks special */
+static const struct {
+	const char *what;
+	struct recipe recipe;
+} specials[] = {
+	{"IPv4 with a record route option", {V4, .sport = PORT, .option = 7}},
+	{"IPv4 with a timestamp option", {V4, .sport = PORT, .option = 68}},
+	{"IPv4 with a router alert option", {V4, .sport = PORT, .option = 148}},
+	{"IPv6 with a router alert option", {V6, .sport = PORT, .first = HOP_BY_HOP, .option6 = ROUTER_ALERT}},
+	{"IPv6 with destination options", {V6, .sport = PORT, .extensions = 3}},
+	{"IPv6 with 8 extension headers", {V6, .sport = PORT, .first = HOP_BY_HOP, .extensions = 7}},
+	{"IPv4 that another slice may not send", {FROM4 = FORBIDDEN4, .sport = PORT_LOCAL}},
+	{"IPv6 that another slice may not send", {FROM6 = FORBIDDEN6, .sport = PORT_LOCAL}},
+};
+
+/**
+ * test_specials() - options that harm nobody, and one slice's deny-list and another's packets
+ * @w: the world
+ */
+static void test_specials(struct world *w)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(specials); i++) {
+		struct recipe r = specials[i].recipe;
+
+		r.protocol = UDP;
+		leaves(w, &r, specials[i].what);
+	}
+}
+
 /**
  * test_refusals() - the table
  * @w: the world
@@ -183,6 +219,8 @@ static void test_refusals(struct world *w)
 	static const uint8_t junk[][24] = {{0x45}, {0x65}, {0x60, 0}, {0x44}};
 
 	world_shell(w->ns.fd, "ip route add 10.14.0.0/24 dev lo && ip route add fd14::/64 dev tun");
+	/* so that it is not for want of a route that nothing gets there */
+	world_shell(w->ns.fd, "ip route add 169.254.0.0/16 via " PEER4 " && ip route add fe80::/10 via " PEER6);
 	for (unsigned i = 0; i < ARRAY_SIZE(refusals); i++) {
 		struct recipe r = refusals[i].recipe;
 
@@ -355,6 +393,7 @@ static void run(enum conf_attach how)
 	world_steer(w);
 	mode = steering_mode(&w->ns);
 	test_leaving(w);
+	test_specials(w);
 	test_sizes(w);
 	test_rate(w);
 	test_refusals(w);

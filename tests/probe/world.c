@@ -290,6 +290,23 @@ static void give(struct world *world, uint16_t port, unsigned slice, bool held, 
 }
 
 /**
+ * denied() - a destination for the deny-list
+ * @slice: whose list, 0 for everybody's
+ * @text: ADDRESS/LENGTH
+ */
+static struct steer_prefix denied(unsigned slice, const char *text)
+{
+	struct steer_prefix row = {.slice = slice};
+	struct prefix prefix;
+
+	if (!prefix_parse(text, &prefix))
+		tap_bail(text);
+	row.len = STEER_PREFIX_LEN(prefix.len);
+	memcpy(&row.addr, &prefix.addr, sizeof(row.addr));
+	return row;
+}
+
+/**
  * configure() - tell steering about addresses, slices and ports
  * @world: the world
  */
@@ -297,15 +314,15 @@ static void configure(struct world *world)
 {
 	static const char *const addresses[] = {HOST4, HOST6, SECOND4, SECOND6};
 	const struct steer_slice plain = {.share = SHARE}, local = {.share = SHARE, .flags = STEER_LOCAL};
-	struct prefix deny[2];
+	struct steer_prefix deny[] = {denied(0, DENIED4 "/32"), denied(0, "fd66::/96"),
+				      denied(SLICE, FORBIDDEN4 "/32"), denied(SLICE, FORBIDDEN6 "/128")};
 
 	world->ns.addresses = ARRAY_SIZE(addresses);
 	for (unsigned i = 0; i < world->ns.addresses; i++)
 		if (!addr_parse(addresses[i], &world->ns.address[i].addr) ||
 		    steering_address(&world->ns, i, true) < 0)
 			tap_bail("steering_address");
-	if (!prefix_parse(DENIED4 "/32", &deny[0]) || !prefix_parse("fd66::/96", &deny[1]) ||
-	    steering_deny(&world->ns, deny, 2) < 0)
+	if (steering_deny(&world->ns, deny, ARRAY_SIZE(deny)) < 0)
 		tap_bail("steering_deny");
 	if (steering_slice(&world->ns, SLICE, &plain) < 0 || steering_slice(&world->ns, SLICE_LOCAL, &local) < 0)
 		tap_bail("steering_slice");

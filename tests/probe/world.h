@@ -21,6 +21,8 @@
 #define FAR4VIA6 "10.13.0.9" /* behind the peer's IPv6 address */
 #define DENIED4 "10.66.1.2"
 #define DENIED6 "fd66::2"
+#define FORBIDDEN4 "10.12.0.66" /* denied to SLICE alone */
+#define FORBIDDEN6 "fd12::66"
 
 /* Ports of all classes, on all addresses */
 #define PORT 5000        /* slice 1, held, open */

@@ -77,8 +77,9 @@ START_TEST(error_quotes)
 	ck_assert_str_eq(error_verdict(&inner, header + 8, &pkt), "pass");
 	ck_assert_uint_eq(pkt.inner_sport, 77);
 	ck_assert_uint_eq(pkt.inner_dport, 77);
-	inner.b[header] = version == 4 ? 0 : 129; /* an answer is no request */
-	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "transport");
+	inner.b[header] = version == 4 ? 0 : 129; /* flows send answers too */
+	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "pass");
+	ck_assert_uint_eq(pkt.inner_sport, 77);
 	inner.b[header] = version == 4 ? 3 : 1;
 	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "transport");
 	inner_packet(&inner, version, IPPROTO_GRE);

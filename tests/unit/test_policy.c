@@ -346,6 +346,9 @@ static const struct destination {
 	const char *text, *verdict;
 } destinations[] = {
 	{"0.0.0.0", "unspecified"},
+	{"0.0.0.1", "unspecified"}, /* "this network" */
+	{"0.255.255.255", "unspecified"},
+	{"1.0.0.0", "pass"},
 	{"127.0.0.1", "loopback"},
 	{"127.255.255.255", "loopback"},
 	{"224.0.0.1", "multicast"},
@@ -458,8 +461,8 @@ END_TEST
 
 START_TEST(receive_martian)
 {
-	static const char *const sources[] = {"0.0.0.0", "127.0.0.1", "127.9.9.9", "224.0.0.1",  "255.255.255.255",
-					      "::",      "::1",       "ff02::1",   "::192.0.2.9"};
+	static const char *const sources[] = {"0.0.0.0",         "0.1.2.3", "127.0.0.1", "127.9.9.9", "224.0.0.1",
+					      "255.255.255.255", "::",      "::1",       "ff02::1",   "::192.0.2.9"};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(sources); i++) {

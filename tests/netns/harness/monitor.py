@@ -28,7 +28,7 @@ from .broker import RELAY_USER, program
 HEADER = struct.Struct("=II")
 PORTS, CLASSES, ADDRESSES, SLICES = 65536, 6, 32, 1024
 OPEN_BYTES = PORTS * CLASSES * ADDRESSES
-TRAFFIC = 320  # bytes of one slice
+TRAFFIC = 384  # bytes of one slice
 ANY_ADDRESS = 0xFF
 RESERVE_BODY = struct.Struct("=QIIIBBBxHH4x")
 RELEASE_BODY = struct.Struct("=IIIBBBxHH4x")

@@ -33,7 +33,7 @@
 enum priv_type {
 	/* monitor to relay: configuration */
 	PRIV_BEGIN = 1,
-	PRIV_NETNS,	/* 3 fds: packet TUN queue, `open` map, `traffic` map */
+	PRIV_NETNS,	/* 5 fds: packet TUN queue, `open` map, `traffic` map, link TAP, `link_traffic` map */
 	PRIV_ADDRESS,
 	PRIV_SLICE,	/* 1 fd: listening control socket */
 	PRIV_RANGE,
@@ -53,6 +53,11 @@ enum priv_type {
 	PRIV_RELEASE,
 	PRIV_ROUTE,
 	PRIV_ROUTED,	 /* reply */
+	PRIV_LINK,	 /* 2 fds: the client's control socket, the client's network namespace */
+	PRIV_LINKED,	 /* reply */
+	PRIV_UNLINK,	 /* a struct priv_link_end */
+	/* monitor to relay, again; a link that the relay has ended itself brings none */
+	PRIV_LINK_NEWS,	 /* a struct priv_link_end: the device is gone, with its namespace or by root's hand */
 	PRIV_TYPES
 };
 
@@ -66,6 +71,7 @@ struct priv_plain {
 	struct priv_header header;
 };
 
+#define PRIV_NETNS_FDS 5
 struct priv_netns {
 	struct priv_header header;
 	uint32_t netns;	 /* index, < PRIV_NETNS_MAX */
@@ -200,6 +206,45 @@ struct priv_routed {
 	uint32_t pad;
 };
 
+/*
+ * Make a link: a pair of devices with one end in the client's network
+ * namespace. Who the client is the monitor asks its control socket itself. The
+ * ports must be held already, by the client's uid, on any address of the slice
+ * and of both families; the monitor keeps them held as long as the link is there.
+ */
+struct priv_link {
+	struct priv_header header;
+	uint64_t cookie; /* the relay's own; comes back in the reply */
+	uint32_t netns;
+	uint32_t slice;
+	uint32_t flags; /* STEER_LINK_ */
+	uint16_t lo[STEER_LINK_CLASSES], hi[STEER_LINK_CLASSES]; /* host byte order, both included; hi 0: none */
+	uint32_t pad[2];
+};
+
+struct priv_linked {
+	struct priv_header header;
+	uint64_t cookie;
+	/*
+	 * 0; EPERM: that namespace is not the client's own; EACCES: the client may not use the slice; EINVAL: no network
+	 * namespace, or no control socket; EBUSY: it is attached, or has a link; EEXIST: it has a device of that name;
+	 * ENOSPC: no more links
+	 */
+	int32_t error;
+	uint32_t link; /* number, 1 .. STEER_LINKS_MAX - 1 */
+	uint32_t mtu;  /* of the device */
+	uint32_t pad;
+};
+
+#define PRIV_LINK_DEVICE "eth0" /* the client's end of a link */
+
+/* A link is over; no reply */
+struct priv_link_end {
+	struct priv_header header;
+	uint32_t netns;
+	uint32_t link;
+};
+
 #define PRIV_MESSAGE_MAX 128
 
 static_assert(sizeof(struct priv_netns) == 56, "no padding");
@@ -208,5 +253,8 @@ static_assert(sizeof(struct priv_slice) == 80, "no padding");
 static_assert(sizeof(struct priv_reserve) == 40, "no padding");
 static_assert(sizeof(struct priv_release) == 32, "no padding");
 static_assert(sizeof(struct priv_routed) == 56, "no padding");
+static_assert(sizeof(struct priv_link) == 48, "no padding");
+static_assert(sizeof(struct priv_linked) == 32, "no padding");
+static_assert(sizeof(struct priv_link_end) == 16, "no padding");
 
 #endif

@@ -13,6 +13,10 @@
  *   heartbeat  array of one, mmapable      monitor writes, BPF reads
  *   buckets    array by slice              BPF alone
  *   fragments  LRU hash                    BPF alone
+ *   links      array by link number        monitor writes, BPF reads
+ *   link_devices  hash, ifindex -> link    monitor writes, BPF reads
+ *   link_ports hash, slice and ports -> link  monitor writes, BPF reads
+ *   link_traffic  array by link, mmapable  BPF writes counters; the relay reads them
  *
  * A block is one (address index, protocol class) and has an entry for each of
  * the 65,536 ports (or ICMP identifiers, in host byte order).
@@ -53,6 +57,7 @@ struct steer_allowed {
 /* An entry of `open` */
 #define STEER_CLOSED 0
 #define STEER_PACKET_TUN 1
+#define STEER_LINK 2 /* to the link whose block the port is in */
 struct steer_open {
 	__u8 port[STEER_PORTS];
 };
@@ -81,6 +86,40 @@ struct steer_slice {
 struct steer_buckets {
 	__u64 due_ns[STEER_BUCKETS]; /* theoretical arrival time of the next unit (GCRA) */
 };
+
+/*
+ * A link: a client's own network namespace on the far side of a veth pair. Its
+ * number is 1 to 4,095 within the netns. Blocks of ports begin at multiples of
+ * STEER_LINK_UNIT and have a multiple of it as their size.
+ */
+#define STEER_LINKS_MAX 4096
+#define STEER_LINK_CLASSES 3 /* CLASS_TCP, CLASS_UDP, CLASS_ICMP: what a link may speak */
+#define STEER_LINK_UNIT 16
+
+#define STEER_LINK_STRICT 1u /* a port outside the block is refused, not translated */
+#define STEER_LINK_QUIET 2u  /* what the client's kernel answers for ports without a socket stays inside */
+#define STEER_LINK_FLAGS 3u
+
+struct steer_link {
+	__u32 ifindex; /* of the host's end; 0: there is no such link */
+	__u32 slice;
+	__u32 flags; /* STEER_LINK_ */
+	__u16 lo[STEER_LINK_CLASSES], hi[STEER_LINK_CLASSES]; /* both included; hi 0: none */
+};
+
+/* Key of `link_ports` */
+struct steer_link_ports {
+	__u32 slice;
+	__u16 class;
+	__u16 unit; /* port / STEER_LINK_UNIT */
+};
+
+/*
+ * On the link TAP a packet has an Ethernet header, and the last two bytes of
+ * its destination address are the number of the link that it comes from or
+ * goes to, in network byte order, behind these four.
+ */
+#define STEER_TAP_PREFIX {0x02, 0x00, 0x00, 0x00}
 
 /*
  * Why steering dropped a packet: X(symbol, name, text). The IN_ ones are
@@ -117,14 +156,25 @@ enum steer_reason {
 
 /*
  * Traffic of one slice. `queued` counts packets that steer_in put into the
- * ring, `drained` those that the relay took out: their difference is what
- * waits. Each has its own cache line. Slice 0 counts what belongs to nobody.
+ * packet TUN's ring, `drained` those that the relay took out: their difference
+ * is what waits. `tap_queued` and `tap_drained` are the same for the link
+ * TAP. What BPF writes and what the relay writes have their own cache lines.
+ * Slice 0 counts what belongs to nobody.
  */
 struct steer_traffic {
-	__u64 queued;
-	__u64 pad0[7];
-	__u64 drained;
-	__u64 pad1[7];
+	__u64 queued, tap_queued;
+	__u64 pad0[6];
+	__u64 drained, tap_drained;
+	__u64 pad1[6];
+	__u64 dropped[STEER_REASONS_MAX];
+};
+
+/* Traffic of one link. What is dropped is counted for its slice too. */
+struct steer_link_traffic {
+	__u64 rx_packets, rx_bytes; /* that went into the client's namespace; IP packets of wire size */
+	__u64 tx_packets, tx_bytes; /* that came out of it and went on */
+	__u64 from_relay, to_relay; /* packets of these that the relay had to do with */
+	__u64 pad[2];
 	__u64 dropped[STEER_REASONS_MAX];
 };
 

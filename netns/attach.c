@@ -30,6 +30,7 @@
 #include "util.h"
 
 #define TUN_MTU 65535
+#define TAP_MTU 65521 /* the largest that leaves room for a link header */
 
 /* A namespace and what its steps need */
 struct attaching {
@@ -93,8 +94,7 @@ static int sweep(const struct attaching *a)
 	if (netns_call(a->ns, list_devices, &devices) < 0)
 		return -1;
 	for (const struct if_nameindex *device = devices; device->if_index; device++)
-		if (device->if_index != a->ns->tun_ifindex && device->if_index != a->ns->helper_ifindex &&
-		    steering_sweep(a->ns, device->if_index) < 0)
+		if (!netns_made(a->ns, device->if_index) && steering_sweep(a->ns, device->if_index) < 0)
 			log_warn("%s: %s: cannot look for what a killed monitor has left: %m", a->ns->conf.name,
 				 device->if_name);
 	if_freenameindex(devices);
@@ -137,10 +137,11 @@ static const struct {
  * @a: the namespace
  * @name: of the device
  * @ifindex: of the device
+ * @mtu: bytes
  *
  * A kernel or a namespace without IPv6 lacks those settings; IPv4 goes on.
  */
-static int settle_device(const struct attaching *a, const char *name, unsigned ifindex)
+static int settle_device(const struct attaching *a, const char *name, unsigned ifindex, unsigned mtu)
 {
 	char path[64];
 
@@ -152,20 +153,21 @@ static int settle_device(const struct attaching *a, const char *name, unsigned i
 		    !(v6 && errno == ENOENT))
 			return -1;
 	}
-	return uplink_set(a->ns, ifindex, true, TUN_MTU, STEER_RING);
+	return uplink_set(a->ns, ifindex, true, mtu, STEER_RING);
 }
 
 /**
- * settle_tuns() - both devices ready to be used
+ * settle_tuns() - the devices ready to be used
  * @a: the namespace
  *
- * They stay down until steering guards what comes out of the packet TUN.
+ * They stay down until steering guards what comes out of them.
  */
 static int settle_tuns(const struct attaching *a)
 {
-	if (settle_device(a, a->ns->tun_name, a->ns->tun_ifindex) < 0)
+	if (settle_device(a, a->ns->tun_name, a->ns->tun_ifindex, TUN_MTU) < 0 ||
+	    settle_device(a, a->ns->helper_name, a->ns->helper_ifindex, TUN_MTU) < 0)
 		return -1;
-	return settle_device(a, a->ns->helper_name, a->ns->helper_ifindex);
+	return settle_device(a, a->ns->tap_name, a->ns->tap_ifindex, TAP_MTU);
 }
 
 /**
@@ -348,7 +350,7 @@ struct netns *attach(const struct conf *conf, const struct conf_netns *wanted, u
 	ns->index = index;
 	ns->serial = serial;
 	ns->conf = *wanted;
-	ns->fd = ns->tun_fd = ns->helper_fd = -1;
+	ns->fd = ns->tun_fd = ns->helper_fd = ns->tap_fd = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		if (steps[i].fn(&a) == 0)
 			continue;

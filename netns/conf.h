@@ -18,13 +18,14 @@
 #define CONF_PATTERNS_MAX 16
 #define CONF_MEMBERS_MAX 64
 #define CONF_PEERS_MAX 16
+#define CONF_TUN_SIZE (IFNAMSIZ - 5) /* of a packet TUN's name with its NUL */
 
 enum conf_attach { CONF_ATTACH_AUTO, CONF_ATTACH_TCX, CONF_ATTACH_CLSACT };
 
 struct conf_netns {
 	char name[PROTO_NAME_MAX];
 	char path[PATH_MAX]; /* of a namespace file; "": the one that saferawd runs in */
-	char tun[IFNAMSIZ];  /* name of the packet TUN; the helper device is called the same with "h" behind it */
+	char tun[IFNAMSIZ];  /* name of the packet TUN. With "h" behind it: the helper device, "l": the link TAP, "l17": link 17 */
 	enum conf_attach attach;
 	unsigned uplinks; /* glob patterns of device names */
 	char uplink[CONF_PATTERNS_MAX][IFNAMSIZ];

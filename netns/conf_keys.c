@@ -212,7 +212,7 @@ static bool device_name_ok(const char *text, size_t room, const char *also)
  * take_tun() - name of the packet TUN
  * @loader: load
  * @key: key
- * @value: text; one character less than a device's name, see struct conf_netns
+ * @value: text; so short that what struct conf_netns says fits a device's name
  * @object: struct conf_netns
  *
  * Return: false after a complaint
@@ -222,10 +222,10 @@ static bool take_tun(struct conf_loader *loader, const struct conf_key *key, con
 {
 	struct conf_netns *netns = object;
 
-	if (!device_name_ok(value->text, IFNAMSIZ - 1, "._-"))
+	if (!device_name_ok(value->text, CONF_TUN_SIZE, "._-"))
 		return WRONG(loader, value,
 			     "%s: \"%.64s\" cannot be a device's name (letters, digits, \"._-\", 1 to %d)", key->name,
-			     value->text, IFNAMSIZ - 2);
+			     value->text, CONF_TUN_SIZE - 1);
 	strcpy(netns->tun, value->text);
 	return true;
 }

@@ -114,7 +114,8 @@ static struct priv_address address_record(const struct netns *ns, unsigned index
 static int send_netns(const struct sending *s, const struct netns *ns)
 {
 	struct priv_netns record = {.netns = ns->index, .serial = ns->serial, .mtu = ns->mtu};
-	const int fd[] = {ns->tun_fd, steering_open_fd(ns), steering_traffic_fd(ns)};
+	const int fd[] = {ns->tun_fd, steering_open_fd(ns), steering_traffic_fd(ns), ns->tap_fd,
+			  steering_link_traffic_fd(ns)};
 
 	snprintf(record.name, sizeof(record.name), "%s", ns->conf.name);
 	if (send_record(s, PRIV_NETNS, &record, sizeof(record), fd, ARRAY_SIZE(fd)) < 0)

@@ -92,7 +92,7 @@ static bool is_uplink(const struct netns *ns, const struct ifinfomsg *info, cons
 
 	if (info->ifi_flags & IFF_LOOPBACK)
 		return true;
-	if (ifindex == ns->tun_ifindex || ifindex == ns->helper_ifindex)
+	if (netns_made(ns, ifindex))
 		return false;
 	if (!strcmp(kind, "tun") && !strncmp(name, TUN_PREFIX, strlen(TUN_PREFIX)))
 		return false;

@@ -28,8 +28,9 @@ struct netns {
 	int fd;		 /* of the namespace file; -1: the one that the monitor runs in */
 	int tun_fd;	 /* packet TUN, queue 0: the relay gets a duplicate */
 	int helper_fd;	 /* the device that only the route look-up uses */
-	unsigned tun_ifindex, helper_ifindex;
-	char tun_name[IFNAMSIZ], helper_name[IFNAMSIZ];
+	int tap_fd;	 /* link TAP: the relay gets a duplicate */
+	unsigned tun_ifindex, helper_ifindex, tap_ifindex;
+	char tun_name[IFNAMSIZ], helper_name[IFNAMSIZ], tap_name[IFNAMSIZ];
 	uint32_t mtu;	 /* smallest of its uplinks, lo left out; 1500 while there is none */
 	unsigned addresses; /* rows used below, present or not */
 	struct netns_address address[STEER_ADDRESSES_MAX];
@@ -40,5 +41,11 @@ struct netns {
 
 /* Runs fn(arg) inside the namespace; returns what fn returned, or -1 and errno when the namespace cannot be entered. */
 int netns_call(const struct netns *ns, int (*fn)(void *arg), void *arg);
+
+/* Whether a device of the namespace is one that tun.c made */
+static inline bool netns_made(const struct netns *ns, unsigned ifindex)
+{
+	return ifindex == ns->tun_ifindex || ifindex == ns->helper_ifindex || ifindex == ns->tap_ifindex;
+}
 
 #endif

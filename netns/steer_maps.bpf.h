@@ -95,4 +95,12 @@ struct {
 	__type(value, struct fragment_owner);
 } fragments SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STEER_LINKS_MAX);
+	__type(key, __u32);
+	__type(value, struct steer_link_traffic);
+} link_traffic SEC(".maps");
+
 #endif

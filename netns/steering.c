@@ -5,8 +5,8 @@
  * Each attached namespace has its own copy of the programs, because the
  * ifindexes of its TUNs are constants in them, and its own maps.
  *
- * On the packet TUN, steer_drop comes first and stays for good: from then on
- * there is no moment at which a packet of the relay could go on into the
+ * On the packet TUN and the link TAP, steer_drop comes first and stays for good: from
+ * then on there is no moment at which a packet of the relay could go on into the
  * host's stack. It is a clsact filter, so it outlives this process, and it goes
  * with the device. steer_out is put before it: by a tcx link (tcx programs run
  * before clsact), or by a filter of a lower priority number. The first
@@ -48,6 +48,7 @@ struct steering {
 	uint64_t *heartbeat;
 	enum conf_attach mode; /* AUTO until the first attachment */
 	struct hook drop, out; /* on the packet TUN; ifindex 0 while not attached */
+	struct hook tap_drop;  /* on the link TAP */
 	unsigned uplinks;
 	struct hook *uplink;
 };
@@ -137,6 +138,21 @@ static int attach(struct netns *ns, struct hook *hook, unsigned ifindex, const s
 }
 
 /**
+ * guard() - put the permanent drop on a device
+ * @s: steering
+ * @hook: result
+ * @ifindex: of the device
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int guard(struct steering *s, struct hook *hook, unsigned ifindex)
+{
+	const struct bpf_program *drop = s->bpf->progs.steer_drop;
+
+	return hook_clsact(s->nl, hook, ifindex, bpf_program__fd(drop), PRIORITY_DROP, bpf_program__name(drop));
+}
+
+/**
  * steering_load() - load, and attach to the packet TUN
  * @ns: the namespace; its devices are there and up
  *
@@ -152,10 +168,8 @@ int steering_load(struct netns *ns)
 	s->mode = ns->conf.attach;
 	s->drop.link = s->out.link = -1;
 	s->nl = nl_open(ns, NETLINK_ROUTE, 0);
-	if (s->nl && load_programs(s, ns) == 0 &&
-	    hook_clsact(s->nl, &s->drop, ns->tun_ifindex, bpf_program__fd(s->bpf->progs.steer_drop), PRIORITY_DROP,
-			bpf_program__name(s->bpf->progs.steer_drop)) == 0 &&
-	    steering_sweep(ns, ns->tun_ifindex) >= 0 &&
+	if (s->nl && load_programs(s, ns) == 0 && guard(s, &s->drop, ns->tun_ifindex) == 0 &&
+	    guard(s, &s->tap_drop, ns->tap_ifindex) == 0 && steering_sweep(ns, ns->tun_ifindex) >= 0 &&
 	    attach(ns, &s->out, ns->tun_ifindex, s->bpf->progs.steer_out) == 0)
 		return 0;
 	steering_unload(ns);
@@ -427,4 +441,15 @@ int steering_open_fd(const struct netns *ns)
 int steering_traffic_fd(const struct netns *ns)
 {
 	return bpf_map__fd(ns->steering->bpf->maps.traffic);
+}
+
+/**
+ * steering_link_traffic_fd() - the map of the links' counters
+ * @ns: the namespace
+ *
+ * Return: fd, which stays steering's.
+ */
+int steering_link_traffic_fd(const struct netns *ns)
+{
+	return bpf_map__fd(ns->steering->bpf->maps.link_traffic);
 }

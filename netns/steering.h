@@ -30,5 +30,6 @@ int steering_deny(struct netns *ns, struct steer_prefix *deny, unsigned denied);
 void steering_close_all(struct netns *ns); /* zero `open`: the relay is gone */
 int steering_open_fd(const struct netns *ns);
 int steering_traffic_fd(const struct netns *ns);
+int steering_link_traffic_fd(const struct netns *ns);
 
 #endif

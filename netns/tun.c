@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tun.c: the two TUN devices of an attached namespace
+ * tun.c: the devices of an attached namespace that a process holds: two TUNs and a TAP
  *
  * The packet TUN carries the slices' packets; the relay holds a duplicate of
  * its queue. The helper TUN is never read or written: it is the device that
  * steer_out asks the routing table about, since a look-up needs forwarding
- * switched on and the packet TUN must not have that.
+ * switched on and the packet TUN must not have that. The link TAP carries what
+ * the relay has to translate for links; it has a link header, in which the
+ * number of the link is.
  *
  * A multi-queue TUN without an owner accepts a further queue from anybody who
  * may open /dev/net/tun, with no privilege at all. So each device is made in
@@ -47,7 +49,7 @@
 /* A device under construction */
 struct making {
 	const char *name;
-	short flags; /* IFF_MULTI_QUEUE or 0 */
+	short flags; /* IFF_TUN or IFF_TAP, and IFF_MULTI_QUEUE */
 	int fd;
 	unsigned ifindex;
 };
@@ -80,7 +82,7 @@ static int settle_fd(int fd)
 static int make_inside(void *arg)
 {
 	struct making *making = arg;
-	struct ifreq request = {.ifr_flags = (short)(IFF_TUN | IFF_NO_PI | making->flags)};
+	struct ifreq request = {.ifr_flags = (short)(IFF_NO_PI | making->flags)};
 
 	making->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (making->fd < 0)
@@ -159,11 +161,11 @@ static int make(const struct netns *ns, struct making *making)
 }
 
 /**
- * tun_settle() - put the packet TUN's settings back after a relay
+ * tun_settle() - put the settings of what a relay held back
  * @ns: the namespace
  *
  * A queue that was detached is attached again; one that is attached refuses
- * that with EINVAL.
+ * that with EINVAL. The link TAP has only one queue, which cannot be detached.
  *
  * Return: 0, or -1 and errno.
  */
@@ -173,11 +175,11 @@ int tun_settle(const struct netns *ns)
 
 	if (ioctl(ns->tun_fd, TUNSETQUEUE, &request) < 0 && errno != EINVAL)
 		return -1;
-	return settle_fd(ns->tun_fd);
+	return settle_fd(ns->tun_fd) < 0 ? -1 : settle_fd(ns->tap_fd);
 }
 
 /**
- * tun_remove() - remove both devices, whoever still holds a queue of them
+ * tun_remove() - remove the devices, whoever still holds a queue of them
  * @ns: the namespace
  *
  * A relay that does not close its duplicate, or that has made the device
@@ -185,7 +187,8 @@ int tun_settle(const struct netns *ns)
  */
 void tun_remove(const struct netns *ns)
 {
-	const unsigned ifindex[] = {ns->tun_ifindex, ns->helper_ifindex};
+	const unsigned ifindex[] = {ns->tun_ifindex, ns->helper_ifindex, ns->tap_ifindex};
+	const char *const name[] = {ns->tun_name, ns->helper_name, ns->tap_name};
 	struct mnl_socket *nl = nl_open(ns, NETLINK_ROUTE, 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ifindex); i++) {
@@ -195,8 +198,7 @@ void tun_remove(const struct netns *ns)
 
 		link->ifi_index = (int)ifindex[i];
 		if (!nl || (nl_ask(nl, request, NULL, NULL) < 0 && errno != ENODEV))
-			log_warn("%s: cannot remove device %s: %m", ns->conf.name,
-				 i == 0 ? ns->tun_name : ns->helper_name);
+			log_warn("%s: cannot remove device %s: %m", ns->conf.name, name[i]);
 	}
 	nl_close(&nl);
 }
@@ -209,33 +211,49 @@ void tun_close(struct netns *ns)
 {
 	close_fd(&ns->tun_fd);
 	close_fd(&ns->helper_fd);
+	close_fd(&ns->tap_fd);
 }
 
 /**
- * tun_open() - make both devices, down
- * @ns: the namespace; its tun_ and helper_ fields are filled in
+ * open_one() - make one of the devices
+ * @ns: the namespace
+ * @suffix: of its name, behind the packet TUN's
+ * @flags: IFF_TUN or IFF_TAP, and IFF_MULTI_QUEUE
+ * @name: filled in
+ * @ifindex: filled in
+ *
+ * Return: its queue, or -1 and errno.
+ */
+static int open_one(const struct netns *ns, const char *suffix, short flags, char name[static IFNAMSIZ],
+		    unsigned *ifindex)
+{
+	struct making making = {.name = name, .flags = flags};
+
+	if (snprintf(name, IFNAMSIZ, "%s%s", ns->conf.tun, suffix) >= IFNAMSIZ) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (make(ns, &making) < 0)
+		return -1;
+	*ifindex = making.ifindex;
+	return making.fd;
+}
+
+/**
+ * tun_open() - make the devices, down
+ * @ns: the namespace; its tun_, helper_ and tap_ fields are filled in
  *
  * Return: 0, or -1, errno, and nothing left.
  */
 int tun_open(struct netns *ns)
 {
-	struct making packet = {.name = ns->tun_name, .flags = IFF_MULTI_QUEUE};
-	struct making helper = {.name = ns->helper_name};
-
-	snprintf(ns->tun_name, sizeof(ns->tun_name), "%s", ns->conf.tun);
-	if (snprintf(ns->helper_name, sizeof(ns->helper_name), "%sh", ns->conf.tun) >= IFNAMSIZ) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	if (make(ns, &packet) < 0)
-		return -1;
-	ns->tun_fd = packet.fd;
-	ns->tun_ifindex = packet.ifindex;
-	if (make(ns, &helper) < 0) {
-		tun_close(ns);
-		return -1;
-	}
-	ns->helper_fd = helper.fd;
-	ns->helper_ifindex = helper.ifindex;
-	return 0;
+	ns->tun_fd = open_one(ns, "", IFF_TUN | IFF_MULTI_QUEUE, ns->tun_name, &ns->tun_ifindex);
+	if (ns->tun_fd >= 0)
+		ns->helper_fd = open_one(ns, "h", IFF_TUN, ns->helper_name, &ns->helper_ifindex);
+	if (ns->helper_fd >= 0)
+		ns->tap_fd = open_one(ns, "l", IFF_TAP, ns->tap_name, &ns->tap_ifindex);
+	if (ns->tap_fd >= 0)
+		return 0;
+	tun_close(ns);
+	return -1;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * tun.h: the two TUN devices of an attached namespace
+ * tun.h: the devices of an attached namespace that a process holds: two TUNs and a TAP
  */
 #ifndef SAFERAW_TUN_H
 #define SAFERAW_TUN_H

@@ -32,11 +32,12 @@ static struct slice_conf *slice_of(struct draft *draft, uint32_t number)
  * @draft: draft
  * @world: what the relay has
  * @record: netns
- * @fd: packet TUN, `open` map, `traffic` map; taken over when the answer is true
+ * @fd: packet TUN, `open` map, `traffic` map, link TAP, `link_traffic` map; taken over when the answer is true
  *
  * Return: whether it makes sense
  */
-bool draft_netns(struct draft *draft, const struct world *world, const struct priv_netns *record, int fd[3])
+bool draft_netns(struct draft *draft, const struct world *world, const struct priv_netns *record,
+		 int fd[PRIV_NETNS_FDS])
 {
 	const struct netns *old;
 	struct draft_netns *netns;

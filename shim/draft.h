@@ -9,7 +9,7 @@
 
 struct draft_netns {
 	struct priv_netns record; /* header.type 0: there is none */
-	int fd[3];                /* -1 when the relay has it already */
+	int fd[PRIV_NETNS_FDS];   /* -1 when the relay has it already */
 	unsigned addresses;
 	struct priv_address address[STEER_ADDRESSES_MAX];
 };
@@ -26,7 +26,7 @@ struct draft {
 };
 
 /* One record each; false: it makes no sense. fds are taken over when the answer is true. */
-bool draft_netns(struct draft *draft, const struct world *world, const struct priv_netns *record, int fd[3]);
+bool draft_netns(struct draft *draft, const struct world *world, const struct priv_netns *record, int fd[PRIV_NETNS_FDS]);
 bool draft_address(struct draft *draft, const struct priv_address *record);
 bool draft_slice(struct draft *draft, const struct world *world, const struct priv_slice *record, int *listener);
 bool draft_range(struct draft *draft, const struct priv_range *record);

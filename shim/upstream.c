@@ -68,7 +68,7 @@ static bool take_begin(const union message *message, int *fd)
 /**
  * take_netns() - NETNS
  * @message: message
- * @fd: three, taken over
+ * @fd: five, taken over
  */
 static bool take_netns(const union message *message, int *fd)
 {
@@ -253,7 +253,7 @@ static const struct {
 	bool (*take)(const union message *message, int *fd);
 } messages[PRIV_TYPES] = {
 	[PRIV_BEGIN] = {sizeof(struct priv_plain), 0, NOT_TELLING, take_begin},
-	[PRIV_NETNS] = {sizeof(struct priv_netns), 3, TELLING, take_netns},
+	[PRIV_NETNS] = {sizeof(struct priv_netns), PRIV_NETNS_FDS, TELLING, take_netns},
 	[PRIV_ADDRESS] = {sizeof(struct priv_address), 0, TELLING, take_address},
 	[PRIV_SLICE] = {sizeof(struct priv_slice), 1, TELLING, take_slice},
 	[PRIV_RANGE] = {sizeof(struct priv_range), 0, TELLING, take_range},

@@ -25,17 +25,19 @@ static_assert(STEER_ADDRESSES_MAX == 32, "a set of address indices is a uint32_t
 
 #define OPEN_BYTES (sizeof(struct steer_open) * STEER_BLOCKS)
 #define TRAFFIC_BYTES (sizeof(struct steer_traffic) * STEER_SLICES_MAX)
+#define LINK_TRAFFIC_BYTES (sizeof(struct steer_link_traffic) * STEER_LINKS_MAX)
 
 /**
  * map_shared() - map what is shared with steering
  * @fd: map; closed, whatever the answer: a mapping cannot be used for bpf(2)
  * @bytes: size
+ * @protection: PROT_
  *
  * Return: the mapping, or NULL and errno.
  */
-static void *map_shared(int fd, size_t bytes)
+static void *map_shared(int fd, size_t bytes, int protection)
 {
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *at = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
 
 	close_fd(&fd);
 	return at == MAP_FAILED ? NULL : at;
@@ -45,34 +47,33 @@ static void *map_shared(int fd, size_t bytes)
  * netns_new() - a netns without addresses and slices
  * @world: where it belongs
  * @record: what the monitor said
- * @fd: packet TUN, `open` map, `traffic` map; taken over, whatever the answer
+ * @fd: packet TUN, `open` map, `traffic` map, link TAP, `link_traffic` map; taken over, whatever the answer
  * @tun_ready: called when the TUN can be read
  *
  * Return: the netns, or NULL and errno.
  */
-struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[3], watch_fn *tun_ready)
+struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[PRIV_NETNS_FDS],
+			watch_fn *tun_ready)
 {
 	struct netns *netns = calloc(1, sizeof(*netns));
-	void *open = map_shared(fd[1], OPEN_BYTES), *traffic = map_shared(fd[2], TRAFFIC_BYTES);
 
 	if (!netns) {
-		if (open)
-			munmap(open, OPEN_BYTES);
-		if (traffic)
-			munmap(traffic, TRAFFIC_BYTES);
-		close_fd(&(int){fd[0]});
+		for (unsigned i = 0; i < PRIV_NETNS_FDS; i++)
+			close_fd(&(int){fd[i]});
 		errno = ENOMEM;
 		return NULL;
 	}
 	netns->world = world;
 	netns->record = *record;
 	netns->tun = (struct watch){.ready = tun_ready, .fd = fd[0]};
-	netns->open = open;
-	netns->traffic = traffic;
+	netns->tap = (struct watch){.fd = fd[3]};
+	netns->open = map_shared(fd[1], OPEN_BYTES, PROT_READ | PROT_WRITE);
+	netns->traffic = map_shared(fd[2], TRAFFIC_BYTES, PROT_READ | PROT_WRITE);
+	netns->link_traffic = map_shared(fd[4], LINK_TRAFFIC_BYTES, PROT_READ);
 	LIST_INIT(&netns->slices);
 	routes_init(&netns->routes);
-	if (!open || !traffic || flowtab_init(&netns->shard.flows) < 0 || flowtab_init(&netns->shard.holds) < 0 ||
-	    loop_watch(&netns->tun, EPOLLIN) < 0) {
+	if (!netns->open || !netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
+	    flowtab_init(&netns->shard.holds) < 0 || loop_watch(&netns->tun, EPOLLIN) < 0) {
 		netns_free(netns);
 		return NULL;
 	}
@@ -88,6 +89,7 @@ void netns_free(struct netns *netns)
 	int saved = errno;
 
 	loop_close(&netns->tun);
+	loop_close(&netns->tap);
 	flowtab_free(&netns->shard.flows);
 	flowtab_free(&netns->shard.holds);
 	ports_free(&netns->shard.ports);
@@ -95,6 +97,8 @@ void netns_free(struct netns *netns)
 		munmap(netns->open, OPEN_BYTES);
 	if (netns->traffic)
 		munmap(netns->traffic, TRAFFIC_BYTES);
+	if (netns->link_traffic)
+		munmap((void *)(uintptr_t)netns->link_traffic, LINK_TRAFFIC_BYTES);
 	free(netns);
 	errno = saved;
 }

@@ -65,9 +65,10 @@ struct netns {
 	struct world *world;
 	struct priv_netns record; /* record.mtu is kept up to date */
 	bool gone;                /* being detached: the monitor holds nothing in it any more */
-	struct watch tun;
+	struct watch tun, tap;         /* packet TUN, link TAP */
 	struct steer_open *open;       /* [STEER_BLOCKS] */
 	struct steer_traffic *traffic; /* [STEER_SLICES_MAX] */
+	const struct steer_link_traffic *link_traffic; /* [STEER_LINKS_MAX] */
 	struct address_set addresses;
 	LIST_HEAD(, slice) slices;
 	struct shard shard;
@@ -103,7 +104,8 @@ struct world {
 	bool accept_paused;
 };
 
-struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[3], watch_fn *tun_ready);
+struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[PRIV_NETNS_FDS],
+			watch_fn *tun_ready);
 void netns_free(struct netns *netns);
 bool netns_set_address(struct netns *netns, const struct priv_address *record);
 int netns_address(const struct netns *netns, const struct addr *addr);

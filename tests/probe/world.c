@@ -170,15 +170,16 @@ static unsigned device(int ns, const char *name, uint8_t *mac)
 }
 
 /**
- * make_tun() - make a TUN in the steered namespace
+ * make_tun() - make a TUN or TAP in the steered namespace
  * @ns: namespace
  * @name: of the device
+ * @kind: IFF_TUN or IFF_TAP
  *
  * Return: fd
  */
-static int make_tun(int ns, const char *name)
+static int make_tun(int ns, const char *name, int kind)
 {
-	struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE};
+	struct ifreq request = {.ifr_flags = (short)(kind | IFF_NO_PI | IFF_MULTI_QUEUE)};
 	int fd;
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
@@ -224,17 +225,19 @@ static void make_veth(struct world *world, unsigned mtu)
 }
 
 /**
- * make_devices() - make the packet TUN and the helper device, and set what steering needs
+ * make_devices() - make the packet TUN, the helper device and the link TAP, and set what steering needs
  * @world: the world
  */
 static void make_devices(struct world *world)
 {
 	struct netns *ns = &world->ns;
 
-	ns->tun_fd = make_tun(ns->fd, "tun");
-	ns->helper_fd = make_tun(ns->fd, "tunh");
+	ns->tun_fd = make_tun(ns->fd, "tun", IFF_TUN);
+	ns->helper_fd = make_tun(ns->fd, "tunh", IFF_TUN);
+	ns->tap_fd = make_tun(ns->fd, "tunl", IFF_TAP);
 	ns->tun_ifindex = device(ns->fd, "tun", NULL);
 	ns->helper_ifindex = device(ns->fd, "tunh", NULL);
+	ns->tap_ifindex = device(ns->fd, "tunl", NULL);
 	world_sysctl(ns->fd, "ipv4/conf/tun/forwarding", "0");
 	world_sysctl(ns->fd, "ipv4/conf/tun/accept_local", "0");
 	world_sysctl(ns->fd, "ipv4/conf/tun/rp_filter", "1");
@@ -392,6 +395,7 @@ void world_free(struct world *world)
 	close(world->wire);
 	close(world->ns.tun_fd);
 	close(world->ns.helper_fd);
+	close(world->ns.tap_fd);
 	close(world->ns.fd);
 	close(world->peer);
 	free(world);

@@ -153,9 +153,9 @@ static const struct {
 	/* netns values */
 	{"\nnetns \"x\" { path = x }", MAIN ":2: path: \"x\" is not an absolute path\n"},
 	{"\nnetns \"x\" { tun = \"fifteenletters1\" }",
-	 MAIN ":2: tun: \"fifteenletters1\" cannot be a device's name (letters, digits, \"._-\", 1 to 14)\n"},
+	 MAIN ":2: tun: \"fifteenletters1\" cannot be a device's name (letters, digits, \"._-\", 1 to 10)\n"},
 	{"\nnetns \"x\" { tun = 'a/b' }",
-	 MAIN ":2: tun: \"a/b\" cannot be a device's name (letters, digits, \"._-\", 1 to 14)\n"},
+	 MAIN ":2: tun: \"a/b\" cannot be a device's name (letters, digits, \"._-\", 1 to 10)\n"},
 	{"\nnetns \"x\" { attach = xdp }", MAIN ":2: attach: \"xdp\" is none of auto, tcx, clsact\n"},
 	{"\nnetns \"x\" { uplinks = {'a b'} }", MAIN ":2: uplinks: \"a b\" cannot be a pattern of device names\n"},
 	{"\nnetns \"x\" { uplinks = {} }", MAIN ":2: uplinks: an empty list would leave nothing to work on\n"},

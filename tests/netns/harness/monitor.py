@@ -24,11 +24,12 @@ from . import proto
 from .broker import RELAY_USER, program
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT, ADDRESS_NEWS, ROUTES_NEWS,
- SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED) = range(1, 20)
+ SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK, LINK_NEWS) = range(1, 24)
 HEADER = struct.Struct("=II")
 PORTS, CLASSES, ADDRESSES, SLICES = 65536, 6, 32, 1024
 OPEN_BYTES = PORTS * CLASSES * ADDRESSES
 TRAFFIC = 384  # bytes of one slice
+LINKS, LINK_TRAFFIC = 4096, 320
 ANY_ADDRESS = 0xFF
 RESERVE_BODY = struct.Struct("=QIIIBBBxHH4x")
 RELEASE_BODY = struct.Struct("=IIIBBBxHH4x")
@@ -102,6 +103,11 @@ class Monitor:
         os.ftruncate(self.traffic_fd, TRAFFIC * SLICES)
         self.open_map = mmap.mmap(self.open_fd, OPEN_BYTES)
         self.traffic = mmap.mmap(self.traffic_fd, TRAFFIC * SLICES)
+        self.tap, self.tap_relay = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.tap_relay.setblocking(False)
+        self.link_traffic_fd = os.memfd_create("link_traffic")
+        os.ftruncate(self.link_traffic_fd, LINK_TRAFFIC * LINKS)
+        self.link_traffic = mmap.mmap(self.link_traffic_fd, LINK_TRAFFIC * LINKS)
 
     def run(self, nofile):
         """Starts the relay with what it is to have, and nothing else."""
@@ -155,7 +161,7 @@ class Monitor:
         self.slices = list(slices)
         self.send(message(BEGIN))
         self.send(message(NETNS, struct.pack("=IIII32s", 0, self.serial, self.mtu, 0, b"default")),
-                  [self.tun_relay.fileno(), self.open_fd, self.traffic_fd])
+                  [self.tun_relay.fileno(), self.open_fd, self.traffic_fd, self.tap_relay.fileno(), self.link_traffic_fd])
         for index, address in enumerate(self.addresses):
             self.send(message(ADDRESS, struct.pack("=IBBxx16s", 0, index, 1, proto.mapped(address))))
         for one in slices:
@@ -280,9 +286,9 @@ class Monitor:
         if self.ended() is None:
             self.process.kill()
             self.process.wait()
-        for sock in (self.channel, self.tun, self.tun_relay, *self.listeners.values()):
+        for sock in (self.channel, self.tun, self.tun_relay, self.tap, self.tap_relay, *self.listeners.values()):
             sock.close()
-        for fd in (self.open_fd, self.traffic_fd, self.root):
+        for fd in (self.open_fd, self.traffic_fd, self.link_traffic_fd, self.root):
             os.close(fd)
         shutil.rmtree(self.directory)
 

@@ -14,7 +14,8 @@ from .broker import Broker, slice_section
 from .proto import mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
- ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED) = range(1, 20)
+ ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK,
+ LINK_NEWS) = range(1, 24)
 ANY_ADDRESS = 0xFF
 PORTS, CLASSES, ADDRESSES = 65536, 6, 32
 
@@ -33,7 +34,7 @@ class Rogue:
         os.chmod(path, 0o777)
         self.listener.listen()
         self.listener.settimeout(20)
-        self.lifeline = self.channel = self.tun = self.open_map = None
+        self.lifeline = self.channel = self.tun = self.tap = self.open_map = None
         self.addresses = {}
 
     def take_over(self):
@@ -46,7 +47,7 @@ class Rogue:
             data, fds, _, _ = socket.recv_fds(self.channel, 256, 8)
             kind, _ = struct.unpack_from("=II", data)
             if kind == NETNS:
-                self.tun = fds[0]
+                self.tun, self.tap = fds[0], fds[3]
                 self.open_map = mmap.mmap(fds[1], PORTS * CLASSES * ADDRESSES)
             elif kind == ADDRESS:
                 index = data[12]
@@ -86,9 +87,10 @@ class Rogue:
         for sock in (self.channel, self.lifeline):
             if sock:
                 sock.close()
-        if self.tun is not None:
-            os.close(self.tun)
-            self.tun = None
+        for fd in (self.tun, self.tap):
+            if fd is not None:
+                os.close(fd)
+        self.tun = self.tap = None
         if self.open_map is not None:
             self.open_map.close()
             self.open_map = None

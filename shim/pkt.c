@@ -19,8 +19,8 @@
  * RFC 4942 2.2, and struct addr would take them for IPv4).
  *
  * An inner packet is what a router quotes of a packet that this host sent. It
- * may be cut off anywhere behind the ports, so its lengths and checksums mean
- * nothing.
+ * may be cut off anywhere behind the first 8 bytes of its transport header
+ * (RFC 792, RFC 1122 3.2.2), so its lengths and checksums mean nothing.
  */
 #include <arpa/inet.h>
 #include <netinet/icmp6.h>
@@ -43,6 +43,7 @@
 #define DCCP_LEN_MIN 12       /* bytes, with a short sequence number */
 #define DCCP_LONG_LEN_MIN 16  /* bytes, with a long one */
 #define DCCP_TYPES_SHORT 0x1c /* bit mask of the types that may have a short one: Data, Ack, DataAck */
+#define QUOTED_MIN 8          /* bytes of a transport header that an ICMP error quotes at least */
 
 /* ICMP types by what they are to us, as PKT_ flags; all others are 0 */
 static const uint8_t icmp4_kind[256] = {
@@ -86,6 +87,7 @@ struct chain {
 	uint8_t protocol; /* of the header at `at` */
 	uint8_t flags;    /* PKT_FRAGMENT, PKT_LATER, PKT_SOURCE_ROUTE */
 	uint32_t id;      /* of the fragment header; host byte order */
+	size_t offset;    /* of the fragment in its datagram, bytes */
 	size_t at;        /* bytes from the start of the IPv6 header */
 };
 
@@ -166,7 +168,8 @@ static enum verdict chain_step(struct chain *chain, uint8_t kind, const uint8_t 
 		if (chain->flags & PKT_FRAGMENT) /* a fragment of a fragment */
 			return VERDICT_EXTENSION;
 		chain->flags |= PKT_FRAGMENT;
-		if (read_u16(head + 2) & ~7)
+		chain->offset = read_u16(head + 2) & ~7U;
+		if (chain->offset)
 			chain->flags |= PKT_LATER;
 		chain->id = (uint32_t)read_u16(head + 4) << 16 | read_u16(head + 6);
 	}
@@ -194,6 +197,7 @@ static enum verdict walk_chain(struct chain *chain, const uint8_t *data, size_t 
 
 	chain->flags = 0;
 	chain->id = 0;
+	chain->offset = 0;
 	chain->at = sizeof(struct ip6_hdr);
 	for (headers = 0; (kind = extension[chain->protocol]) != EXT_NONE; headers++) {
 		if (headers == CHAIN_MAX || (headers && chain->protocol == IPPROTO_HOPOPTS))
@@ -263,7 +267,7 @@ static enum verdict parse_inner(struct pkt *pkt, const uint8_t *data, size_t len
 	data += headers;
 	len -= headers;
 	if (has_ports[pkt->inner_protocol]) {
-		if (len < 4)
+		if (len < QUOTED_MIN)
 			return VERDICT_TRANSPORT;
 		pkt->inner_sport = read_u16(data);
 		pkt->inner_dport = read_u16(data + 2);
@@ -479,6 +483,8 @@ static enum verdict parse_v4(struct pkt *pkt, size_t len, bool padded)
 		pkt->flags |= PKT_FRAGMENT;
 	if (ntohs(head.ip.ip_off) & IP_OFFMASK)
 		pkt->flags |= PKT_LATER;
+	if (verdict == VERDICT_PASS && (ntohs(head.ip.ip_off) & IP_OFFMASK) * 8U + total > PKT_MAX)
+		verdict = VERDICT_LENGTH;
 	if (verdict != VERDICT_PASS || pkt->flags & PKT_LATER)
 		return verdict;
 	return parse_transport(pkt);
@@ -516,6 +522,8 @@ static enum verdict parse_v6(struct pkt *pkt, size_t len, bool padded)
 	pkt->flags |= chain.flags;
 	pkt->id = chain.id;
 	pkt->transport = (uint16_t)chain.at;
+	if (chain.offset + total - chain.at > PKT_MAX)
+		return VERDICT_LENGTH;
 	return pkt->flags & PKT_LATER ? VERDICT_PASS : parse_transport(pkt);
 }
 

@@ -68,7 +68,7 @@ START_TEST(error_quotes)
 		inner_packet(&inner, version, with_ports[i]);
 		for (quoted = 0; quoted <= inner.len; quoted++)
 			ck_assert_str_eq(error_verdict(&inner, quoted, &pkt),
-					 quoted < header + 4 ? "transport" : "pass");
+					 quoted < header + 8 ? "transport" : "pass");
 		ck_assert_uint_eq(pkt.inner_sport, 4000);
 		ck_assert_uint_eq(pkt.inner_dport, 53);
 	}
@@ -101,6 +101,7 @@ START_TEST(error_quotes_v4)
 	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "transport");
 	inner.b[0] = 0x48;
 	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "transport");
+	PACKET_ADD(&inner, 0, 0, 0, 0);
 	inner.b[0] = 0x46; /* the first four bytes count as options now */
 	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "pass");
 	ck_assert_uint_eq(pkt.inner_sport, 8);

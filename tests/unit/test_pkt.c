@@ -579,6 +579,26 @@ START_TEST(fragments_v4)
 }
 END_TEST
 
+START_TEST(fragments_end)
+{
+	const unsigned version = versions[_i];
+	struct packet p;
+
+	/* the last fragment of the largest datagram, and one byte more */
+	packet_ip(&p, version, local(version), remote(version), version == 4 ? IPPROTO_UDP : IPPROTO_FRAGMENT);
+	if (version == 6)
+		PACKET_ADD(&p, IPPROTO_UDP, 0, 0xff, 0xf0, 0, 0, 0, 1);
+	else
+		packet_u16(&p, 6, (65536 - 24) / 8); /* the header counts too */
+	packet_add(&p, NULL, version == 4 ? 3 : 15);
+	packet_end(&p);
+	ck_assert_str_eq(verdict_of(&p), "pass");
+	packet_add(&p, NULL, 1);
+	packet_end(&p);
+	ck_assert_str_eq(verdict_of(&p), "length");
+}
+END_TEST
+
 /** pkt_suite() - all tests of this file */
 static Suite *pkt_suite(void)
 {
@@ -605,6 +625,7 @@ static Suite *pkt_suite(void)
 	tcase_add_loop_test(transport, transport_icmp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(transport, transport_timestamp, 0, 2);
 	tcase_add_test(transport, fragments_v4);
+	tcase_add_loop_test(transport, fragments_end, 0, ARRAY_SIZE(versions));
 	suite_add_tcase(suite, transport);
 	return suite;
 }

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * scene.c: slices and flows that packets are judged for, by the verdict and by the reference
+ *
+ * All flows are of one slice, which has two addresses of each family and a
+ * deny-list. There is one for every class with every way to set a flow up:
+ * family, local address, remote, one port or several, read only or not. Each
+ * is described twice, once for shim/policy.c and once for the reference.
+ *
+ * scene_agree() is what it is all about: both judge one packet in both
+ * directions. The verdict must be a reason that the reference finds too, and
+ * must be "pass" exactly when the reference finds none. Two that disagree are
+ * printed, with the packet, so that it can be made a test.
+ */
+#include "scene.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pkt.h"
+#include "util.h"
+
+#define SCENES_MAX 1024
+#define PORT_FIRST 4000
+#define PORT_LAST 4099
+#define REMOTE_PORT 443
+
+/* The slice's own addresses come first, then the remote that flows are connected to, then others */
+#define OWN 2
+static const char *const addresses4[] = {
+	"192.0.2.1",       "192.0.2.2", "198.51.100.7", "203.0.113.5", "169.254.169.254",
+	"127.0.0.1",       "0.0.0.0",   "0.1.2.3",      "224.0.0.1",   "239.1.2.3",
+	"255.255.255.255", "240.0.0.1", "10.1.2.3",     "169.254.1.1", "192.0.2.3",
+};
+static const char *const addresses6[] = {
+	"2001:db8::1", "2001:db8::2", "2001:db8:7::7", "2001:db8:bad::1",  "fd00:ec2::254", "::1",
+	"::",          "::2",         "::192.0.2.1",   "::ffff:192.0.2.1", "ff02::1",       "fe80::1",
+	"febf::1",     "fec0::1",     "64:ff9b::1",    "2001:db8::3",
+};
+static const char *const denied[] = {"169.254.169.254/32", "fd00:ec2::254/128", "203.0.113.0/24", "2001:db8:bad::/48",
+				     "10.0.0.0/9"};
+
+static const uint16_t ports[] = {PORT_FIRST,    PORT_LAST, PORT_FIRST + 50, PORT_FIRST - 1,
+				 PORT_LAST + 1, 0,         65535,           REMOTE_PORT};
+
+/* Everything above as bytes, made once */
+static struct {
+	bool made;
+	unsigned scenes;
+	uint8_t address4[ARRAY_SIZE(addresses4)][16], address6[ARRAY_SIZE(addresses6)][16];
+	struct policy_slice slice;
+	struct reference_slice reference;
+	struct scene scene[SCENES_MAX];
+	const char *name[VERDICTS_N];
+} all;
+
+/** read_address() - bytes of an address that is one */
+static void read_address(unsigned version, const char *text, uint8_t bytes[static 16])
+{
+	if (inet_pton(version == 4 ? AF_INET : AF_INET6, text, bytes) != 1)
+		abort();
+}
+
+/** make_reference() - an address as the reference has it */
+static struct reference_address make_reference(unsigned version, const uint8_t *bytes)
+{
+	struct reference_address address = {.version = version};
+
+	memcpy(address.byte, bytes, version == 4 ? 4 : 16);
+	return address;
+}
+
+/** make_policy() - an address as the verdict has it */
+static struct addr make_policy(unsigned version, const uint8_t *bytes)
+{
+	return version == 4 ? addr_from_v4(bytes) : addr_from_v6(bytes);
+}
+
+/** make_slice() - the slice, for both sides */
+static void make_slice(void)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(addresses4); i++)
+		read_address(4, addresses4[i], all.address4[i]);
+	for (i = 0; i < ARRAY_SIZE(addresses6); i++)
+		read_address(6, addresses6[i], all.address6[i]);
+	for (i = 0; i < OWN; i++) {
+		all.slice.address[all.slice.addresses++] = make_policy(4, all.address4[i]);
+		all.slice.address[all.slice.addresses++] = make_policy(6, all.address6[i]);
+		all.reference.address[all.reference.addresses++] = make_reference(4, all.address4[i]);
+		all.reference.address[all.reference.addresses++] = make_reference(6, all.address6[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(denied); i++) {
+		struct reference_prefix *prefix = &all.reference.deny[i];
+		char text[ADDR_TEXT_MAX], *slash;
+
+		if (!prefix_parse(denied[i], &all.slice.deny[i]))
+			abort();
+		snprintf(text, sizeof(text), "%s", denied[i]);
+		slash = strchr(text, '/');
+		*slash = '\0';
+		prefix->bits = (unsigned)strtoul(slash + 1, NULL, 10);
+		prefix->address.version = strchr(text, ':') ? 6 : 4;
+		read_address(prefix->address.version, text, prefix->address.byte);
+	}
+	all.slice.denied = all.reference.denied = ARRAY_SIZE(denied);
+}
+
+/* One way to set up a flow */
+struct setup {
+	unsigned class, version;
+	bool local, remote, remote_port, read_only;
+	uint16_t lo, hi;
+};
+
+/** make_scene() - describe a flow to both sides */
+static void make_scene(const struct setup *setup)
+{
+	static const enum reference_class classes[] = {
+		[CLASS_TCP] = REFERENCE_TCP,   [CLASS_UDP] = REFERENCE_UDP,   [CLASS_ICMP] = REFERENCE_ICMP,
+		[CLASS_SCTP] = REFERENCE_SCTP, [CLASS_DCCP] = REFERENCE_DCCP, [CLASS_UDPLITE] = REFERENCE_UDPLITE,
+	};
+	struct scene *scene = &all.scene[all.scenes++];
+	unsigned version = setup->version;
+
+	if (all.scenes > SCENES_MAX)
+		abort();
+	scene->flow = (struct policy_flow){.class = (uint8_t)setup->class,
+					   .family = version == 4   ? AF_INET
+						     : version == 6 ? AF_INET6
+								    : AF_UNSPEC,
+					   .lo = setup->lo,
+					   .hi = setup->hi,
+					   .read_only = setup->read_only};
+	scene->reference = (struct reference_flow){.class = classes[setup->class],
+						   .version = version,
+						   .first = setup->lo,
+						   .last = setup->hi,
+						   .read_only = setup->read_only};
+	if (setup->local) {
+		scene->flow.local = make_policy(version, version == 4 ? all.address4[0] : all.address6[0]);
+		scene->reference.local = make_reference(version, version == 4 ? all.address4[0] : all.address6[0]);
+	}
+	if (setup->remote) {
+		scene->flow.remote = make_policy(version, version == 4 ? all.address4[OWN] : all.address6[OWN]);
+		scene->reference.remote =
+			make_reference(version, version == 4 ? all.address4[OWN] : all.address6[OWN]);
+	}
+	if (setup->remote_port)
+		scene->flow.remote_port = scene->reference.remote_port = REMOTE_PORT;
+}
+
+/** make_all() - the slice and every flow */
+static void make_all(void)
+{
+	static const uint16_t range[][2] = {{PORT_FIRST, PORT_FIRST}, {PORT_FIRST, PORT_LAST}, {0, 65535}};
+	unsigned bits, i;
+
+	make_slice();
+	for (i = 0; i < VERDICTS_N; i++)
+		all.name[i] = i == VERDICT_PASS ? NULL : verdict_name((enum verdict)i);
+	for (bits = 0; bits < 16 * REFERENCE_CLASSES * ARRAY_SIZE(range) * 3; bits++) {
+		unsigned rest = bits / 16 / REFERENCE_CLASSES;
+		struct setup setup = {.class = bits / 16 % REFERENCE_CLASSES,
+				      .version = rest % 3 == 0   ? 0
+						 : rest % 3 == 1 ? 4
+								 : 6,
+				      .local = bits & 1,
+				      .remote = bits & 2,
+				      .remote_port = bits & 4,
+				      .read_only = (bits & 15) == 8,
+				      .lo = range[rest / 3][0],
+				      .hi = range[rest / 3][1]};
+
+		if ((bits & 8 && !setup.read_only) || (!setup.version && bits & 7) ||
+		    (setup.remote_port && (!setup.remote || setup.class == CLASS_ICMP)))
+			continue;
+		make_scene(&setup);
+	}
+	all.made = true;
+}
+
+/**
+ * scene_count() - how many scenes there are
+ */
+unsigned scene_count(void)
+{
+	if (!all.made)
+		make_all();
+	return all.scenes;
+}
+
+/**
+ * scene_get() - a scene
+ * @number: of it, less than scene_count()
+ */
+const struct scene *scene_get(unsigned number)
+{
+	return &all.scene[number % scene_count()];
+}
+
+/** pick() - mostly the first of several, which is right */
+static unsigned pick(struct dice *dice, unsigned right, unsigned limit)
+{
+	return dice_one_in(dice, 6) ? dice_below(dice, limit) : right;
+}
+
+/**
+ * scene_plan() - who speaks to whom, mostly as a scene's flow would
+ * @scene: scene
+ * @dice: dice
+ */
+struct shape_plan scene_plan(const struct scene *scene, struct dice *dice)
+{
+	static const uint8_t protocols[] = {1, 6, 17, 58, 47, 132, 136, 33, 2, 4, 41, 89};
+	const struct policy_flow *flow = &scene->flow;
+	unsigned own =
+		pick(dice, flow->local.b[0] || flow->local.b[10] ? 0 : dice_below(dice, OWN), ARRAY_SIZE(addresses4));
+	unsigned other = pick(dice, OWN, ARRAY_SIZE(addresses4));
+	struct shape_plan plan = {.version = scene->reference.version, .arrives = dice_one_in(dice, 2)};
+
+	if (!plan.version || dice_one_in(dice, 24))
+		plan.version = dice_one_in(dice, 2) ? 4 : 6;
+	plan.protocol = (unsigned)policy_protocol(flow->class, plan.version == 6 ? AF_INET6 : AF_INET);
+	if (dice_one_in(dice, 12))
+		plan.protocol = protocols[dice_below(dice, ARRAY_SIZE(protocols))];
+	memcpy(plan.own, plan.version == 4 ? all.address4[own] : all.address6[own], 16);
+	memcpy(plan.other, plan.version == 4 ? all.address4[other] : all.address6[other], 16);
+	plan.own_port = ports[pick(dice, 0, ARRAY_SIZE(ports))];
+	plan.other_port = ports[pick(dice, ARRAY_SIZE(ports) - 1, ARRAY_SIZE(ports))];
+	if (plan.version == 4 && !plan.arrives && dice_one_in(dice, 32))
+		memset(plan.own, 0, 4); /* to be filled in */
+	return plan;
+}
+
+/** tell() - print what the two disagree about */
+static void tell(const struct scene *scene, const uint8_t *packet, size_t size, const char *what,
+		 enum verdict verdict, reference_set reference)
+{
+	char text[256];
+	size_t at;
+
+	fprintf(stderr, "%s: the verdict is \"%s\", the reference says \"%s\"\n", what, verdict_name(verdict),
+		reference_text(reference, text));
+	fprintf(stderr, "scene %td: class %s family %u local %d remote %d port %u ports %u-%u read-only %d\npacket",
+		scene - all.scene, policy_class_name(scene->flow.class), scene->reference.version,
+		scene->reference.local.version != 0, scene->reference.remote.version != 0, scene->flow.remote_port,
+		scene->flow.lo, scene->flow.hi, scene->flow.read_only);
+	for (at = 0; at < size; at++)
+		fprintf(stderr, "%s%02x", at % 4 ? "" : " ", packet[at]);
+	fprintf(stderr, "\n");
+}
+
+/** same() - whether a verdict is what the reference says */
+static bool same(enum verdict verdict, reference_set reference)
+{
+	return verdict == VERDICT_PASS ? !reference : reference_has(reference, all.name[verdict]);
+}
+
+/**
+ * scene_agree() - whether verdict and reference say the same of a packet
+ * @scene: for whom it is judged
+ * @packet: its first byte
+ * @size: bytes
+ * @padded: whether, as a packet that arrives, it may have bytes behind its end
+ * @tally: counts the verdicts
+ *
+ * Return: false when they do not; then that has been printed.
+ */
+bool scene_agree(const struct scene *scene, const uint8_t *packet, size_t size, bool padded,
+		 struct scene_tally *tally)
+{
+	struct pkt pkt;
+	enum verdict verdict = pkt_parse(&pkt, packet, size, false);
+	reference_set reference = reference_send(&all.reference, &scene->reference, packet, size);
+	bool agree;
+
+	if (verdict == VERDICT_PASS)
+		verdict = policy_send(&all.slice, &scene->flow, &pkt);
+	tally->sent[verdict]++;
+	agree = same(verdict, reference);
+	if (!agree)
+		tell(scene, packet, size, "send", verdict, reference);
+
+	verdict = pkt_parse(&pkt, packet, size, padded);
+	reference = reference_receive(&scene->reference, packet, size, padded);
+	if (verdict == VERDICT_PASS)
+		verdict = policy_receive(&scene->flow, &pkt);
+	tally->received[verdict]++;
+	if (same(verdict, reference))
+		return agree;
+	tell(scene, packet, size, padded ? "receive, padded" : "receive", verdict, reference);
+	return false;
+}

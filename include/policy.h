@@ -82,7 +82,7 @@ struct policy_slice {
 
 /* What the verdict needs to know of a flow */
 struct policy_flow {
-	uint8_t class;	    /* enum steer_class */
+	uint8_t class;	    /* enum steer_class; of a read-only flow also PROTO_CLASS_ANY */
 	bool read_only;
 	uint8_t family;	    /* AF_INET, AF_INET6; AF_UNSPEC for both (only with local unset) */
 	struct addr local;  /* "::": any of the slice's addresses of that family */

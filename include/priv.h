@@ -123,6 +123,8 @@ struct priv_slice_address {
 
 #define PRIV_MEMBER_USER 1
 #define PRIV_MEMBER_GROUP 2
+#define PRIV_MEMBER_SNIFF_USER 3 /* may sniff the whole slice */
+#define PRIV_MEMBER_SNIFF_GROUP 4
 struct priv_member {
 	struct priv_header header;
 	uint32_t slice;

@@ -92,19 +92,23 @@ struct proto_info_reply {
 	struct proto_prefix deny[POLICY_DENY_MAX];
 };
 
-#define PROTO_KIND_CONSUMER 1
+#define PROTO_KIND_CONSUMER 1	/* reads and writes */
+#define PROTO_KIND_SNIFFER 2	/* reads what is sent and received on ports; holds none */
+#define PROTO_KIND_ICMP_ERROR 3 /* reads ICMP errors about ports */
+
+#define PROTO_CLASS_ANY 0xff /* of a sniffer with port 0: every class */
 
 #define PROTO_FLAG_META 0x01   /* struct saferaw_meta before each received packet */
-#define PROTO_FLAG_ERRORS 0x02 /* ICMP errors about this flow arrive on it too */
+#define PROTO_FLAG_ERRORS 0x02 /* ICMP errors about this flow arrive on it too; not with PROTO_KIND_ICMP_ERROR */
 #define PROTO_FLAGS 0x03
 
 struct proto_open {
 	struct proto_header header;
 	uint8_t kind;	  /* PROTO_KIND_ */
-	uint8_t class;	  /* enum steer_class */
+	uint8_t class;	  /* enum steer_class, or PROTO_CLASS_ANY */
 	uint8_t family;	  /* AF_INET or AF_INET6; AF_UNSPEC for both, with local unset */
 	uint8_t flags;	  /* PROTO_FLAG_ */
-	uint16_t port;	  /* first local port or id; 0: a free one (free run, with count > 1) */
+	uint16_t port;	  /* first local port or id; 0: a free one (free run, with count > 1); of a sniffer: all of them */
 	uint16_t count;	  /* contiguous ports: 1 or more */
 	struct addr local;  /* "::": any of the slice's */
 	struct addr remote; /* "::": none */

@@ -59,12 +59,14 @@ struct saferaw;
 struct saferaw_flow;
 
 enum saferaw_kind {
-	SAFERAW_CONSUMER = 1 /* reads and writes; the host's stack stays silent on its port */
+	SAFERAW_CONSUMER = 1, /* reads and writes; the host's stack stays silent on its port */
+	SAFERAW_SNIFFER,      /* reads what flows on its ports send and receive; holds no port */
+	SAFERAW_ICMP_ERROR    /* reads ICMP errors about its port; the host's stack stays silent there */
 };
 
 /* struct saferaw_request flags */
 #define SAFERAW_META 0x01   /* each packet read comes with a struct saferaw_meta */
-#define SAFERAW_ERRORS 0x02 /* ICMP errors about this flow are read from it too */
+#define SAFERAW_ERRORS 0x02 /* ICMP errors about this flow (sniffer: its ports) are read from it too */
 
 /*
  * What to open. Start from SAFERAW_REQUEST_INIT. Fields that a later version
@@ -74,16 +76,18 @@ enum saferaw_kind {
 struct saferaw_request {
 	size_t size;                    /* sizeof(struct saferaw_request) */
 	int kind;                       /* enum saferaw_kind */
-	int protocol;                   /* IPPROTO_TCP, _UDP, _ICMP, _ICMPV6, _SCTP, _DCCP or _UDPLITE */
+	int protocol;                   /* IPPROTO_TCP, _UDP, _ICMP, _ICMPV6, _SCTP, _DCCP or _UDPLITE; sniffer: or 0, all */
 	unsigned flags;                 /* SAFERAW_META, SAFERAW_ERRORS */
 	unsigned count;                 /* contiguous ports from local's on: 0 and 1 mean one */
-	struct sockaddr_storage local;  /* AF_UNSPEC or "any": every address; port (ICMP: id) 0: a free one */
+	struct sockaddr_storage local;  /* AF_UNSPEC or "any": every address; port (ICMP: id) 0: a free one (sniffer: all) */
 	struct sockaddr_storage remote; /* AF_UNSPEC: packets from and to everybody; port 0: any port of that host */
 };
 #define SAFERAW_REQUEST_INIT                                                                                         \
 	{                                                                                                            \
 		.size = sizeof(struct saferaw_request), .kind = SAFERAW_CONSUMER                                     \
 	}
+
+#define SAFERAW_META_SENT 0x01 /* a flow of the slice has sent the packet; else it has arrived */
 
 /*
  * Before each packet on a flow opened with SAFERAW_META, host byte order.
@@ -92,9 +96,9 @@ struct saferaw_request {
  */
 struct saferaw_meta {
 	uint32_t size;    /* of this header: the packet starts so many bytes in */
-	uint32_t flags;   /* none defined yet */
-	uint64_t time_ns; /* CLOCK_REALTIME when the broker took the packet from the kernel */
-	uint32_t length;  /* of the packet as it arrived, bytes; a filter may have cut what follows */
+	uint32_t flags;   /* SAFERAW_META_SENT; newer brokers may set more */
+	uint64_t time_ns; /* CLOCK_REALTIME when the broker took the packet from the kernel, or gave it to it */
+	uint32_t length;  /* of the packet as it was, bytes; a filter may have cut what follows */
 	uint32_t pad;
 };
 
@@ -228,12 +232,32 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  * before local alone before range. From when the call returns the host's stack
  * neither answers nor sees what arrives for the flow.
  *
+ * A flow of the other kinds only reads: saferaw_send() fails with EPERM, and
+ * what is written past it is dropped and counted ("read-only"). There may be
+ * any number of them on a port, each with a copy of every packet, and who reads
+ * too slowly loses its own copies alone.
+ *
+ * SAFERAW_ICMP_ERROR reads the ICMP errors about its port, be it that a flow
+ * on the port has sent what they are about or nobody has; with a remote only
+ * those about packets to there. It holds its port as a consumer does: so it is
+ * for the same uid, and the host's stack is silent there even when no consumer
+ * is open.
+ *
+ * SAFERAW_SNIFFER reads what flows on its ports send (as it leaves, all filled
+ * in) and what arrives for them (as it came, and also when nobody reads it),
+ * and with SAFERAW_ERRORS the ICMP errors about them; SAFERAW_META says which
+ * way a packet went. It holds no port: on one that nobody has open it reads
+ * nothing. Protocol 0 is every protocol, and port 0 every port of the slice.
+ * It reads of flows of its own uid; of others when the slice's configuration
+ * says so (sniff_users, sniff_groups), and then of all.
+ *
  * Return: a flow; or NULL and errno (and saferaw_error()):
  *	EINVAL		@request is not well-formed: size, kind, flags, count, a range beyond 65535
  *	E2BIG		@request has fields set that this version does not know
- *	EPROTONOSUPPORT	@request's protocol is none of these
+ *	EPROTONOSUPPORT	@request's protocol is none of these; 0 is for a sniffer on port 0
  *	EAFNOSUPPORT	families of protocol, local and remote disagree
- *	EPERM		the user may look at the slice (root may), but is no member of it
+ *	EPERM		the user may look at the slice (root may), but is no member of it; or the port
+ *			to be sniffed is another user's
  *	EACCES		a port outside the slice's ranges
  *	EADDRNOTAVAIL	local is no address of the slice, or not there at the moment
  *	EADDRINUSE	another user or a socket of the host has the port, a flow like this is open

@@ -44,6 +44,9 @@ struct conf_slice {
 	unsigned users, groups;
 	uid_t user[CONF_MEMBERS_MAX];
 	gid_t group[CONF_MEMBERS_MAX];
+	unsigned sniff_users, sniff_groups; /* may sniff the whole slice */
+	uid_t sniff_user[CONF_MEMBERS_MAX];
+	gid_t sniff_group[CONF_MEMBERS_MAX];
 	unsigned peers;                      /* 0: clients from any namespace */
 	char peer[CONF_PEERS_MAX][PATH_MAX]; /* paths of namespaces that clients must be in */
 	unsigned denied; /* the slice's own, checked by the relay; the netns's list is added to it there */

@@ -437,7 +437,29 @@ static bool overflow_ok(struct conf_loader *loader, const struct conf_key *key, 
 }
 
 /**
- * take_user() - a user that may connect to the slice
+ * add_id() - a user or group onto its list
+ * @loader: load
+ * @key: offset is the list's, min that of its count
+ * @value: for complaints
+ * @object: struct conf_slice
+ * @id: id
+ *
+ * Return: false after a complaint
+ */
+static bool add_id(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
+		   void *object, uint64_t id)
+{
+	unsigned *ids = (unsigned *)(void *)((char *)object + key->min);
+	uint32_t *list = (uint32_t *)(void *)((char *)object + key->offset);
+
+	if (*ids == CONF_MEMBERS_MAX)
+		return WRONG(loader, value, "%s: more than %d", key->name, CONF_MEMBERS_MAX);
+	list[(*ids)++] = (uint32_t)id;
+	return true;
+}
+
+/**
+ * take_user() - a user that may connect to the slice, or sniff it
  * @loader: load
  * @key: key
  * @value: name, or number
@@ -448,7 +470,6 @@ static bool overflow_ok(struct conf_loader *loader, const struct conf_key *key, 
 static bool take_user(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
 		      void *object)
 {
-	struct conf_slice *slice = object;
 	const struct passwd *passwd;
 	uint64_t id;
 
@@ -461,16 +482,11 @@ static bool take_user(struct conf_loader *loader, const struct conf_key *key, co
 			return WRONG(loader, value, "%s: there is no user \"%.64s\"", key->name, value->text);
 		id = passwd->pw_uid;
 	}
-	if (!overflow_ok(loader, key, value, id, loader->overflow_uid))
-		return false;
-	if (slice->users == CONF_MEMBERS_MAX)
-		return WRONG(loader, value, "%s: more than %d", key->name, CONF_MEMBERS_MAX);
-	slice->user[slice->users++] = (uid_t)id;
-	return true;
+	return overflow_ok(loader, key, value, id, loader->overflow_uid) && add_id(loader, key, value, object, id);
 }
 
 /**
- * take_group() - a group whose members may connect to the slice
+ * take_group() - a group whose members may connect to the slice, or sniff it
  * @loader: load
  * @key: key
  * @value: name, or number
@@ -481,7 +497,6 @@ static bool take_user(struct conf_loader *loader, const struct conf_key *key, co
 static bool take_group(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
 		       void *object)
 {
-	struct conf_slice *slice = object;
 	const struct group *group;
 	uint64_t id;
 
@@ -494,12 +509,7 @@ static bool take_group(struct conf_loader *loader, const struct conf_key *key, c
 			return WRONG(loader, value, "%s: there is no group \"%.64s\"", key->name, value->text);
 		id = group->gr_gid;
 	}
-	if (!overflow_ok(loader, key, value, id, loader->overflow_gid))
-		return false;
-	if (slice->groups == CONF_MEMBERS_MAX)
-		return WRONG(loader, value, "%s: more than %d", key->name, CONF_MEMBERS_MAX);
-	slice->group[slice->groups++] = (gid_t)id;
-	return true;
+	return overflow_ok(loader, key, value, id, loader->overflow_gid) && add_id(loader, key, value, object, id);
 }
 
 /**
@@ -576,8 +586,10 @@ const struct conf_key conf_slice_keys[] = {
 	{"sctp", true, take_range, .min = CLASS_SCTP},
 	{"dccp", true, take_range, .min = CLASS_DCCP},
 	{"udplite", true, take_range, .min = CLASS_UDPLITE},
-	{"users", true, take_user},
-	{"groups", true, take_group},
+	{"users", true, take_user, FIELD(conf_slice, user), offsetof(struct conf_slice, users)},
+	{"groups", true, take_group, FIELD(conf_slice, group), offsetof(struct conf_slice, groups)},
+	{"sniff_users", true, take_user, FIELD(conf_slice, sniff_user), offsetof(struct conf_slice, sniff_users)},
+	{"sniff_groups", true, take_group, FIELD(conf_slice, sniff_group), offsetof(struct conf_slice, sniff_groups)},
 	{"client_netns", true, take_peer},
 	{"deny", true, take_deny, FIELD(conf_slice, deny), offsetof(struct conf_slice, denied)},
 	{"clients", false, take_number, FIELD(conf_slice, clients_max), 1, 10000},

@@ -76,7 +76,7 @@ struct conf_key {
 	bool (*take)(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
 		     void *object);
 	size_t offset, size; /* of a plain field */
-	uint64_t min, max;   /* of a number; of ranges, min is the class */
+	uint64_t min, max;   /* of a number; of ranges, min is the class; of lists, min is the offset of their count */
 	bool draft;          /* the object is the section's struct conf_draft */
 };
 

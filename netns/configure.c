@@ -152,6 +152,22 @@ static int send_members(const struct sending *s, const struct conf_slice *slice,
 }
 
 /**
+ * send_all_members() - the slice's lists of users and groups
+ * @s: the configuration
+ * @slice: the slice
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int send_all_members(const struct sending *s, const struct conf_slice *slice)
+{
+	if (send_members(s, slice, PRIV_MEMBER_USER, slice->user, slice->users) < 0 ||
+	    send_members(s, slice, PRIV_MEMBER_GROUP, slice->group, slice->groups) < 0 ||
+	    send_members(s, slice, PRIV_MEMBER_SNIFF_USER, slice->sniff_user, slice->sniff_users) < 0)
+		return -1;
+	return send_members(s, slice, PRIV_MEMBER_SNIFF_GROUP, slice->sniff_group, slice->sniff_groups);
+}
+
+/**
  * send_peers() - the namespaces that a slice's clients must be in
  * @s: the configuration
  * @slice: the slice
@@ -246,8 +262,7 @@ static int send_slice(const struct sending *s, const struct conf_slice *slice, c
 
 	snprintf(record.name, sizeof(record.name), "%s", slice->name);
 	if (send_record(s, PRIV_SLICE, &record, sizeof(record), &fd, 1) < 0 || send_ports(s, slice) < 0 ||
-	    send_members(s, slice, PRIV_MEMBER_USER, slice->user, slice->users) < 0 ||
-	    send_members(s, slice, PRIV_MEMBER_GROUP, slice->group, slice->groups) < 0 || send_peers(s, slice) < 0 ||
+	    send_all_members(s, slice) < 0 || send_peers(s, slice) < 0 ||
 	    send_denied(s, slice, ns->conf.deny, ns->conf.denied) < 0)
 		return -1;
 	return send_denied(s, slice, slice->deny, slice->denied);

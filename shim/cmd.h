@@ -52,6 +52,7 @@ void cmd_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* cmd_show.c: words that several subcommands use */
 const char *cmd_protocol(unsigned class, unsigned family);
+const char *cmd_kind(unsigned kind);
 const char *cmd_endpoint(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct addr *addr, uint32_t lo,
 			 uint32_t count);
 json_t *cmd_json_addr(const struct addr *addr);

@@ -21,11 +21,12 @@ static void print_row(const struct proto_flow_row *row)
 	cmd_endpoint(local, row->family, &row->local, row->port, row->count);
 	if (!addr_is_any(&row->remote))
 		cmd_endpoint(remote, row->family, &row->remote, row->remote_port, 1);
-	printf("%6" PRIu64 " %-6s %-24s %-24s %6u %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64 " %8" PRIu64
-	       " %s%s%s\n",
-	       row->flow, cmd_protocol(row->class, row->family), local, remote, row->uid, row->rx_packets,
-	       row->rx_bytes, row->tx_packets, row->tx_bytes, row->refused, row->flags & PROTO_FLAG_META ? "M" : "-",
-	       row->flags & PROTO_FLAG_ERRORS ? "E" : "-", row->dormant ? "D" : "-");
+	printf("%6" PRIu64 " %-10s %-6s %-24s %-24s %6u %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64
+	       " %8" PRIu64 " %s%s%s\n",
+	       row->flow, cmd_kind(row->kind), cmd_protocol(row->class, row->family), local, remote, row->uid,
+	       row->rx_packets, row->rx_bytes, row->tx_packets, row->tx_bytes, row->refused,
+	       row->flags & PROTO_FLAG_META ? "M" : "-", row->flags & PROTO_FLAG_ERRORS ? "E" : "-",
+	       row->dormant ? "D" : "-");
 }
 
 /**
@@ -43,8 +44,9 @@ static json_t *json_row(const struct proto_flow_row *row)
 		json_array_append_new(flags, json_string("meta"));
 	if (row->flags & PROTO_FLAG_ERRORS)
 		json_array_append_new(flags, json_string("errors"));
-	return json_pack("{s:I, s:s, s:s, s:{s:o, s:i, s:i}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "flow",
-			 (json_int_t)row->flow, "protocol", cmd_protocol(row->class, row->family), "family",
+	return json_pack("{s:I, s:s, s:s, s:s, s:{s:o, s:i, s:i}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}",
+			 "flow", (json_int_t)row->flow, "kind", cmd_kind(row->kind), "protocol",
+			 cmd_protocol(row->class, row->family), "family",
 			 row->family < ARRAY_SIZE(families) && families[row->family] ? families[row->family]
 										     : "unknown",
 			 "local", "address", cmd_json_addr(&row->local), "port", row->port, "count", row->count,
@@ -69,8 +71,9 @@ int cmd_flows(struct cmd *cmd)
 
 	json_object_set_new(cmd->out, "flows", flows);
 	if (!cmd->json)
-		printf("%6s %-6s %-24s %-24s %6s %10s %12s %10s %12s %8s %s\n", "FLOW", "PROTO", "LOCAL", "REMOTE",
-		       "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED", "FLAGS");
+		printf("%6s %-10s %-6s %-24s %-24s %6s %10s %12s %10s %12s %8s %s\n", "FLOW", "KIND", "PROTO",
+		       "LOCAL", "REMOTE", "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED",
+		       "FLAGS");
 	do {
 		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
 			cmd_error("%s", saferaw_error(cmd->saferaw));

@@ -38,7 +38,22 @@ static const char *const states[] = {
  */
 const char *cmd_protocol(unsigned class, unsigned family)
 {
+	if (class == PROTO_CLASS_ANY)
+		return "any";
 	return class == CLASS_ICMP && family == AF_INET6 ? "icmpv6" : policy_class_name((enum steer_class) class);
+}
+
+/**
+ * cmd_kind() - a flow's kind in a word
+ * @kind: PROTO_KIND_
+ */
+const char *cmd_kind(unsigned kind)
+{
+	static const char *const names[] = {[PROTO_KIND_CONSUMER] = "consumer",
+					    [PROTO_KIND_SNIFFER] = "sniffer",
+					    [PROTO_KIND_ICMP_ERROR] = "icmp-error"};
+
+	return kind < ARRAY_SIZE(names) && names[kind] ? names[kind] : "unknown";
 }
 
 /**

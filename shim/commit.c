@@ -167,7 +167,8 @@ static void refit_holds(struct slice *slice, void (*refit)(struct hold *hold))
 	struct flow *flow;
 
 	while ((flow = roster_next(&slice->flows, number, &number)))
-		refit(flow->hold);
+		if (flow->hold)
+			refit(flow->hold);
 }
 
 /**

@@ -158,7 +158,7 @@ bool draft_slice_address(struct draft *draft, const struct priv_slice_address *r
 }
 
 /**
- * draft_member() - a user or group may use a slice
+ * draft_member() - a user or group may use a slice, or sniff the whole of it
  * @draft: draft
  * @record: who
  *
@@ -170,7 +170,7 @@ bool draft_member(struct draft *draft, const struct priv_member *record)
 
 	if (!conf || conf->members == ARRAY_SIZE(conf->member))
 		return false;
-	if (record->kind != PRIV_MEMBER_USER && record->kind != PRIV_MEMBER_GROUP)
+	if (record->kind < PRIV_MEMBER_USER || record->kind > PRIV_MEMBER_SNIFF_GROUP)
 		return false;
 	conf->member[conf->members++] = (struct member){record->kind, record->id};
 	return true;

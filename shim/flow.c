@@ -9,9 +9,11 @@
  * long as it exists, is in the shard's flow table from PENDING on, so that two
  * requests cannot get the same endpoint, and gets packets when OPEN.
  *
- * In the table it has one key for each of its ports, twice for a flow of both
- * families. A packet is looked up at the levels that its local port has (see
- * ports.h), the most specific first.
+ * In the table a consumer has one key for each of its ports, twice for a flow
+ * of both families. A packet is looked up at the levels that its local port
+ * has (see ports.h), the most specific first. Read-only flows are on lists
+ * instead (readers.h). An icmp-error flow holds its ports as a consumer does,
+ * which is what brings errors here; a sniffer holds none.
  */
 #include "flow.h"
 
@@ -19,28 +21,25 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#include "ends.h"
 #include "parking.h"
+#include "readers.h"
 #include "util.h"
 
 #define MEMORY_OF_PORT 128 /* bytes of table for each port of a range beyond the first */
-
-/* The end of a packet that is on this host, and the other one */
-struct ends {
-	const struct addr *local, *remote;
-	uint16_t lport, rport;
-	int class; /* enum steer_class, -1: none */
-};
 
 /**
  * flow_new() - a flow in no table yet
  * @slice: charged for it
  * @opener: whose it is
  * @policy: what it may do; its ports may still be open (lo 0), then hi is lo + ports - 1
+ * @kind: PROTO_KIND_
  *
  * Return: the flow, or NULL and errno: EMFILE when the slice has as many as it may,
  * ENOSPC when its memory bound is reached, ENOMEM.
  */
-struct flow *flow_new(struct slice *slice, const struct opener *opener, const struct policy_flow *policy)
+struct flow *flow_new(struct slice *slice, const struct opener *opener, const struct policy_flow *policy,
+		      unsigned kind)
 {
 	uint64_t memory =
 		2ULL * slice->conf.record.queue_bytes + (uint64_t)(policy->hi - policy->lo) * MEMORY_OF_PORT;
@@ -63,6 +62,8 @@ struct flow *flow_new(struct slice *slice, const struct opener *opener, const st
 	flow->memory = memory;
 	flow->opener = *opener;
 	flow->policy = *policy;
+	flow->kind = (uint8_t)kind;
+	flow->sees_all = kind == PROTO_KIND_SNIFFER && opener->sniffs.kind;
 	flow->address = PRIV_ANY_ADDRESS;
 	if (!addr_is_any(&policy->local))
 		flow->address = (uint8_t)netns_address(slice->netns, &policy->local);
@@ -157,12 +158,37 @@ static int insert_keys(struct flow *flow)
 }
 
 /**
+ * enter_tables() - take a flow's places in the tables
+ * @flow: flow with ports
+ *
+ * Return: 0, or -1 and EADDRINUSE, ENOMEM.
+ */
+static int enter_tables(struct flow *flow)
+{
+	return flow->policy.read_only ? readers_add(flow) : insert_keys(flow);
+}
+
+/**
+ * let_go() - give a flow's reservation back, if it has one
+ * @flow: flow; errno stays as it was
+ */
+static void let_go(struct flow *flow)
+{
+	int saved = errno;
+
+	if (flow->hold)
+		hold_put(flow->hold);
+	flow->hold = NULL;
+	errno = saved;
+}
+
+/**
  * flow_reserve() - take a place in the tables, and ask for the ports if nobody has yet
  * @flow: new
- * @port: first local port or id
+ * @port: first local port or id; 0 for a sniffer on all of its slice's
  *
- * Return: 0, and flow->hold says how it is with the reservation; or -1 and
- * EADDRINUSE, ENOMEM.
+ * Return: 0, and flow->hold says how it is with the reservation, where the kind
+ * needs one; or -1 and EADDRINUSE, ENOMEM.
  */
 int flow_reserve(struct flow *flow, uint16_t port)
 {
@@ -171,18 +197,17 @@ int flow_reserve(struct flow *flow, uint16_t port)
 	span.hi = (uint16_t)(port + (flow->policy.hi - flow->policy.lo));
 	flow->policy.lo = span.lo;
 	flow->policy.hi = span.hi;
-	flow->hold = hold_get(flow->slice, flow->opener.uid, &span, flow->address, flow->policy.family);
-	if (!flow->hold)
-		return -1;
-	if (insert_keys(flow) < 0) {
-		int error = errno;
-
-		hold_put(flow->hold);
-		flow->hold = NULL;
-		errno = error;
+	if (flow->kind != PROTO_KIND_SNIFFER) {
+		flow->hold = hold_get(flow->slice, flow->opener.uid, &span, flow->address, flow->policy.family);
+		if (!flow->hold)
+			return -1;
+	}
+	if (enter_tables(flow) < 0) {
+		let_go(flow);
 		return -1;
 	}
-	hold_add_level(flow->hold, level_of(flow));
+	if (flow->kind == PROTO_KIND_CONSUMER)
+		hold_add_level(flow->hold, level_of(flow));
 	flow->state = FLOW_PENDING;
 	return 0;
 }
@@ -193,9 +218,11 @@ int flow_reserve(struct flow *flow, uint16_t port)
  */
 void flow_unreserve(struct flow *flow)
 {
-	remove_keys(flow, UINT32_MAX);
-	hold_put(flow->hold);
-	flow->hold = NULL;
+	if (flow->reader)
+		readers_remove(flow);
+	else
+		remove_keys(flow, UINT32_MAX);
+	let_go(flow);
 	flow->state = FLOW_NEW;
 }
 
@@ -231,7 +258,7 @@ static int make_socket(struct flow *flow, int *client_fd)
 
 /**
  * flow_open() - give a flow its socket and let packets in
- * @flow: pending, its hold is held
+ * @flow: pending, its hold (where it has one) is held
  * @socket_ready: called when the client has sent something or has closed its end
  * @client_fd: gets the client's end, the caller's to close
  *
@@ -252,7 +279,8 @@ int flow_open(struct flow *flow, watch_fn *socket_ready, int *client_fd)
 	}
 	flow->number = ++slice->netns->world->flows;
 	flow->state = FLOW_OPEN;
-	hold_open(flow->hold);
+	if (flow->hold)
+		hold_open(flow->hold);
 	return 0;
 }
 
@@ -268,7 +296,7 @@ void flow_close(struct flow *flow)
 		parking_leave(flow->parked);
 	if (flow->number)
 		roster_remove(&slice->flows, flow->number);
-	if (flow->hold)
+	if (flow->state != FLOW_NEW)
 		flow_unreserve(flow);
 	loop_close(&flow->socket);
 	slice->opened--;
@@ -278,18 +306,33 @@ void flow_close(struct flow *flow)
 }
 
 /**
+ * opener_fits() - whether a flow's opener may still have what it has
+ * @flow: flow
+ */
+static bool opener_fits(const struct flow *flow)
+{
+	const struct member user = {PRIV_MEMBER_USER, flow->opener.uid};
+	const struct member sniffs = {PRIV_MEMBER_SNIFF_USER, flow->opener.uid};
+
+	if (flow->sees_all)
+		return slice_has_member(flow->slice, sniffs) || slice_has_member(flow->slice, flow->opener.sniffs);
+	return slice_has_member(flow->slice, user) || slice_has_member(flow->slice, flow->opener.by);
+}
+
+/**
  * flow_fits() - whether a flow is within its slice's configuration
  * @flow: flow with ports
  */
 bool flow_fits(const struct flow *flow)
 {
 	const struct slice *slice = flow->slice;
-	const struct member user = {PRIV_MEMBER_USER, flow->opener.uid};
 
 	if (flow->address != PRIV_ANY_ADDRESS && !(slice->owned & 1U << flow->address))
 		return false;
-	if (!slice_has_member(slice, user) && !slice_has_member(slice, flow->opener.by))
+	if (!opener_fits(flow))
 		return false;
+	if (!flow->policy.lo) /* a sniffer on all ports, whichever they are */
+		return true;
 	return policy_slice_owns(&slice->policy, flow->policy.class, flow->policy.lo, flow->policy.hi);
 }
 
@@ -311,20 +354,6 @@ void flow_read_on(struct flow *flow)
 	flow->parked = NULL;
 	if (loop_watch(&flow->socket, EPOLLIN) < 0)
 		flow_close(flow);
-}
-
-/**
- * ends_of() - which end of an arrived packet is ours
- * @pkt: packet; an ICMP error is about a packet that went the other way
- */
-static struct ends ends_of(const struct pkt *pkt)
-{
-	struct ends ends = {&pkt->dst, &pkt->src, pkt->dport, pkt->sport, policy_class(pkt->protocol)};
-
-	if (pkt->flags & PKT_ICMP_ERROR)
-		ends = (struct ends){&pkt->inner_src, &pkt->inner_dst, pkt->inner_sport, pkt->inner_dport,
-				     policy_class(pkt->inner_protocol)};
-	return ends;
 }
 
 /**
@@ -352,7 +381,7 @@ static struct flowkey key_at(const struct ends *ends, uint16_t slice, int addres
 }
 
 /**
- * flow_find() - the open flow that an arrived packet is for
+ * flow_find() - the consumer that an arrived packet is for
  * @netns: where it arrived
  * @pkt: packet that pkt_parse() has passed, no later fragment
  * @port: set to the entry of its local port, or NULL when nobody has that
@@ -361,7 +390,7 @@ static struct flowkey key_at(const struct ends *ends, uint16_t slice, int addres
  */
 struct flow *flow_find(const struct netns *netns, const struct pkt *pkt, const struct port **port)
 {
-	const struct ends ends = ends_of(pkt);
+	const struct ends ends = ends_received(pkt);
 	int address = netns_address(netns, ends.local);
 	unsigned left;
 
@@ -369,7 +398,7 @@ struct flow *flow_find(const struct netns *netns, const struct pkt *pkt, const s
 	if (address < 0 || ends.class < 0)
 		return NULL;
 	*port = ports_find(&netns->shard.ports, (unsigned)address, (unsigned)ends.class, ends.lport);
-	for (left = *port ? (*port)->levels : 0; left; left &= left - 1) {
+	for (left = *port ? (*port)->levels & PORT_LEVELS : 0; left; left &= left - 1) {
 		struct flowkey key = key_at(&ends, (*port)->slice, address, (unsigned)__builtin_ctz(left));
 		struct flow *flow = flowtab_find(&netns->shard.flows, &key);
 

@@ -12,10 +12,10 @@
 
 struct parked;
 
-/* Who opened a flow, as the kernel says, and which line of the slice's list lets him */
+/* Who opened a flow, as the kernel says, and which lines of the slice's lists let him open, and sniff the whole slice */
 struct opener {
 	uint32_t uid;
-	struct member by;
+	struct member by, sniffs;
 };
 
 enum flow_state {
@@ -27,7 +27,8 @@ enum flow_state {
 struct flow {
 	struct watch socket; /* the relay's end */
 	struct slice *slice;
-	struct hold *hold;
+	struct hold *hold;     /* NULL for a sniffer */
+	struct reader *reader; /* its places in lists, one for each port; NULL for a consumer */
 	struct parked *parked; /* a packet waits for its route; the socket is not read */
 	uint64_t number;       /* 0 until open */
 	uint64_t memory;       /* charged to the slice */
@@ -36,10 +37,12 @@ struct flow {
 	uint8_t kind, flags; /* PROTO_KIND_, PROTO_FLAG_ */
 	uint8_t state;       /* enum flow_state */
 	uint8_t address;     /* index of policy.local, or PRIV_ANY_ADDRESS */
+	bool sees_all;       /* a sniffer under the slice's grant: of other uids' flows, too */
 	struct counters counters;
 };
 
-struct flow *flow_new(struct slice *slice, const struct opener *opener, const struct policy_flow *policy);
+struct flow *flow_new(struct slice *slice, const struct opener *opener, const struct policy_flow *policy,
+		      unsigned kind);
 int flow_reserve(struct flow *flow, uint16_t port);
 void flow_unreserve(struct flow *flow);
 int flow_open(struct flow *flow, watch_fn *socket_ready, int *client_fd);

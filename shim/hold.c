@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "log.h"
+#include "readers.h"
 
 TAILQ_HEAD(hold_list, hold);
 static struct hold_list unanswered = TAILQ_HEAD_INITIALIZER(unanswered);
@@ -173,6 +174,7 @@ static int claim(struct hold *hold, uint32_t addresses)
 			return -1;
 		hold->addresses |= 1U << address;
 		ports_add_levels(&shard->ports, address, &hold->span, hold->levels);
+		readers_mark(hold->slice, address, &hold->span);
 		ports_add_flows(&shard->ports, address, &hold->span, hold->flows);
 		if (hold->open)
 			ports_open(&shard->ports, hold->slice->netns->open, address, &hold->span);

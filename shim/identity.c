@@ -7,9 +7,10 @@
  * and, where the slice names namespaces, the cookie of the client's
  * (SO_NETNS_COOKIE; on an accepted socket it is the client's).
  *
- * A client may speak when its uid, gid or one of its groups is on the slice's
- * list. Root may always ask questions, from any namespace, but is on the list
- * only if it is named there.
+ * A client may speak when its uid, gid or one of its groups is on one of the
+ * slice's lists: of those who may open flows, and of those who may sniff. Root
+ * may always ask questions, from any namespace, but is on a list only if it is
+ * named there.
  */
 #include "identity.h"
 
@@ -46,23 +47,26 @@ static bool in_named_netns(const struct slice *slice, int sock)
 }
 
 /**
- * find_member() - the line of the slice's list that lets a client in
+ * find_member() - the line of one of the slice's lists that a client is on
  * @slice: slice
  * @sock: accepted control socket
  * @cred: uid and gid of the client
+ * @user: PRIV_MEMBER_, of users of that list
+ * @group: PRIV_MEMBER_, of groups of that list
  *
  * Return: the line; its kind is 0 when there is none.
  */
-static struct member find_member(const struct slice *slice, int sock, const struct ucred *cred)
+static struct member find_member(const struct slice *slice, int sock, const struct ucred *cred, uint32_t user,
+				 uint32_t group)
 {
 	static gid_t groups[GROUPS_MAX];
 	socklen_t size = sizeof(groups);
-	struct member member = {PRIV_MEMBER_USER, cred->uid};
+	struct member member = {user, cred->uid};
 	unsigned i;
 
 	if (slice_has_member(slice, member))
 		return member;
-	member = (struct member){PRIV_MEMBER_GROUP, cred->gid};
+	member = (struct member){group, cred->gid};
 	if (slice_has_member(slice, member))
 		return member;
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
@@ -92,7 +96,9 @@ int identity_check(const struct slice *slice, int sock, struct opener *opener)
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
 		return EPERM;
 	opener->uid = cred.uid;
-	if (in_named_netns(slice, sock))
-		opener->by = find_member(slice, sock, &cred);
-	return opener->by.kind || cred.uid == 0 ? 0 : EPERM;
+	if (in_named_netns(slice, sock)) {
+		opener->by = find_member(slice, sock, &cred, PRIV_MEMBER_USER, PRIV_MEMBER_GROUP);
+		opener->sniffs = find_member(slice, sock, &cred, PRIV_MEMBER_SNIFF_USER, PRIV_MEMBER_SNIFF_GROUP);
+	}
+	return opener->by.kind || opener->sniffs.kind || cred.uid == 0 ? 0 : EPERM;
 }

@@ -21,7 +21,9 @@
 
 static_assert(SAFERAW_META == PROTO_FLAG_META && SAFERAW_ERRORS == PROTO_FLAG_ERRORS,
 	      "flags go to the broker as they are");
-static_assert(SAFERAW_CONSUMER == PROTO_KIND_CONSUMER, "kinds too");
+static_assert((int)SAFERAW_CONSUMER == PROTO_KIND_CONSUMER && (int)SAFERAW_SNIFFER == PROTO_KIND_SNIFFER &&
+		      (int)SAFERAW_ICMP_ERROR == PROTO_KIND_ICMP_ERROR,
+	      "kinds too");
 static_assert((int)SAFERAW_EVENT_MISSED == PROTO_EVENT_MISSED, "and events come as they are");
 static_assert(sizeof(struct saferaw_meta) == 24, "no padding: it is in front of packets");
 
@@ -76,6 +78,33 @@ static bool endpoint(const struct sockaddr_storage *ss, struct addr *addr, uint1
 }
 
 /**
+ * known() - whether kind and flags are known to this library, and go together
+ * @request: what the program asks for
+ */
+static bool known(const struct saferaw_request *request)
+{
+	if (request->kind < SAFERAW_CONSUMER || request->kind > SAFERAW_ICMP_ERROR)
+		return false;
+	if (request->kind == SAFERAW_ICMP_ERROR && request->flags & SAFERAW_ERRORS)
+		return false;
+	return !(request->flags & ~(unsigned)PROTO_FLAGS);
+}
+
+/**
+ * class_of() - the class of what the program asks for
+ * @request: what the program asks for
+ *
+ * Return: enum steer_class, or for a sniffer PROTO_CLASS_ANY; -1 when there is none
+ */
+static int class_of(const struct saferaw_request *request)
+{
+	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): filled in; lib_note() never returns 0 */
+	if (request->kind == SAFERAW_SNIFFER && !request->protocol)
+		return PROTO_CLASS_ANY;
+	return policy_class(request->protocol);
+}
+
+/**
  * open_message() - the message that asks for a flow
  * @saferaw: handle, for the text
  * @request: what the program asks for
@@ -85,8 +114,7 @@ static bool endpoint(const struct sockaddr_storage *ss, struct addr *addr, uint1
  */
 static int open_message(struct saferaw *saferaw, const struct saferaw_request *request, struct proto_open *open)
 {
-	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): filled in; lib_note() never returns 0 */
-	int class = policy_class(request->protocol);
+	int class = class_of(request);
 
 	*open = (struct proto_open){.header = {.type = PROTO_OPEN, .size = sizeof(*open)},
 				    .kind = (uint8_t)request->kind,
@@ -96,8 +124,8 @@ static int open_message(struct saferaw *saferaw, const struct saferaw_request *r
 		return lib_note(saferaw, EPROTONOSUPPORT, "the protocol has no ports or ids that a slice could own");
 	if (request->protocol == IPPROTO_ICMP || request->protocol == IPPROTO_ICMPV6)
 		open->family = request->protocol == IPPROTO_ICMP ? AF_INET : AF_INET6;
-	if (request->kind != SAFERAW_CONSUMER || request->flags & ~(unsigned)PROTO_FLAGS)
-		return lib_note(saferaw, EINVAL, "the request's kind or flags are not known");
+	if (!known(request))
+		return lib_note(saferaw, EINVAL, "the request's kind or flags are not known, or do not go together");
 	if (!endpoint(&request->local, &open->local, &open->port, &open->family) ||
 	    !endpoint(&request->remote, &open->remote, &open->remote_port, &open->family))
 		return lib_note(saferaw, EAFNOSUPPORT, "the families of protocol, local and remote disagree");
@@ -105,6 +133,8 @@ static int open_message(struct saferaw *saferaw, const struct saferaw_request *r
 		open->remote_port = 0;
 	else if (open->remote_port && addr_is_any(&open->remote))
 		return lib_note(saferaw, EINVAL, "a remote port needs a remote address");
+	if (class == PROTO_CLASS_ANY && (open->port || open->remote_port))
+		return lib_note(saferaw, EPROTONOSUPPORT, "a port needs a protocol");
 	open->count = request->count ? (uint16_t)request->count : 1;
 	if (request->count > UINT16_MAX || open->port + open->count - 1 > UINT16_MAX)
 		return lib_note(saferaw, EINVAL, "the range of ports goes beyond 65535");
@@ -140,6 +170,7 @@ static struct saferaw_flow *flow_new(struct saferaw *saferaw, const struct proto
 	flow->flags = open->flags;
 	flow->number = opened->flow;
 	flow->policy = (struct policy_flow){.class = open->class,
+					    .read_only = open->kind != PROTO_KIND_CONSUMER,
 					    .family = open->family,
 					    .local = opened->local,
 					    .lo = opened->port,

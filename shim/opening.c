@@ -14,6 +14,9 @@
  * ranges, then the next ones in turn. What the relay knows as taken is passed
  * over; what the monitor refuses (a socket of the host's) is passed over so
  * many times, then the request fails.
+ *
+ * A sniffer reserves nothing, and with port 0 is on all ports. Only who may
+ * sniff the whole slice gets one on a port that another user has.
  */
 #include "opening.h"
 
@@ -99,6 +102,37 @@ static bool remote_ok(const struct proto_open *ask)
 }
 
 /**
+ * kind_ok() - whether kind and flags are known here
+ * @ask: request
+ */
+static bool kind_ok(const struct proto_open *ask)
+{
+	return ask->kind >= PROTO_KIND_CONSUMER && ask->kind <= PROTO_KIND_ICMP_ERROR && !(ask->flags & ~PROTO_FLAGS);
+}
+
+/**
+ * class_ok() - whether the class is one, or may be every class
+ * @ask: request
+ */
+static bool class_ok(const struct proto_open *ask)
+{
+	if (ask->class == PROTO_CLASS_ANY)
+		return ask->kind == PROTO_KIND_SNIFFER && !ask->port && !ask->remote_port;
+	return ask->class < STEER_CLASSES;
+}
+
+/**
+ * count_ok() - whether there can be so many ports
+ * @ask: request
+ */
+static bool count_ok(const struct proto_open *ask)
+{
+	if (ask->kind == PROTO_KIND_SNIFFER && !ask->port)
+		return ask->count == 1;
+	return ask->count && ask->count <= STEER_PORTS - ask->port;
+}
+
+/**
  * check_form() - whether a request makes sense, whoever asks
  * @ask: request
  * @text: set to what is wrong
@@ -109,14 +143,16 @@ static int check_form(const struct proto_open *ask, const char **text)
 {
 	int error = EINVAL;
 
-	if (ask->kind != PROTO_KIND_CONSUMER || ask->flags & ~PROTO_FLAGS) {
+	if (!kind_ok(ask)) {
 		*text = "the kind of flow or a flag is not known here";
 		error = EOPNOTSUPP;
-	} else if (ask->class >= STEER_CLASSES) {
-		*text = "the protocol class is none";
+	} else if (ask->kind == PROTO_KIND_ICMP_ERROR && ask->flags & PROTO_FLAG_ERRORS) {
+		*text = "ICMP errors are all that an icmp-error flow gets";
+	} else if (!class_ok(ask)) {
+		*text = "the protocol class is none, or goes with another kind or port";
 	} else if (ask->pad[0] || ask->pad[1] || ask->pad[2]) {
 		*text = "a reserved field is not zero";
-	} else if (!ask->count || ask->count > STEER_PORTS - ask->port) {
+	} else if (!count_ok(ask)) {
 		*text = "the number of ports is zero or too large";
 	} else if (!local_ok(ask)) {
 		*text = "the local address does not fit the family";
@@ -179,6 +215,38 @@ static uint16_t candidate(const struct policy_slice *policy, unsigned class, uns
 }
 
 /**
+ * has_ports() - whether what is asked for is in the slice's ranges
+ * @policy: of the slice
+ * @ask: well-formed request
+ */
+static bool has_ports(const struct policy_slice *policy, const struct proto_open *ask)
+{
+	if (ask->class == PROTO_CLASS_ANY)
+		return true;
+	if (!ask->port)
+		return candidates(policy, ask->class, ask->count);
+	return policy_slice_owns(policy, ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1));
+}
+
+/**
+ * spies() - whether a sniffer would be on a port that another user has
+ * @slice: slice
+ * @opener: who asks
+ * @ask: well-formed request for ports of the slice
+ */
+static bool spies(const struct slice *slice, const struct opener *opener, const struct proto_open *ask)
+{
+	const struct policy_range span = {ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1)};
+	int address = netns_address(slice->netns, &ask->local);
+	uint32_t addresses = hold_addresses(slice, address < 0 ? PRIV_ANY_ADDRESS : (uint8_t)address, ask->family);
+
+	if (ask->kind != PROTO_KIND_SNIFFER || !ask->port || opener->sniffs.kind)
+		return false;
+	return !ports_may_claim(&slice->netns->shard.ports, addresses, &span, (uint16_t)slice_number(slice),
+				opener->uid);
+}
+
+/**
  * check_permission() - whether the slice may have what is asked for
  * @slice: slice
  * @opener: who asks
@@ -192,7 +260,7 @@ static int check_permission(const struct slice *slice, const struct opener *open
 {
 	int address;
 
-	if (!opener->by.kind) {
+	if (!opener->by.kind && !(opener->sniffs.kind && ask->kind == PROTO_KIND_SNIFFER)) {
 		*text = "only users of the slice may open flows";
 		return EPERM;
 	}
@@ -203,12 +271,14 @@ static int check_permission(const struct slice *slice, const struct opener *open
 			return EADDRNOTAVAIL;
 		}
 	}
-	if (ask->port
-		    ? policy_slice_owns(&slice->policy, ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1))
-		    : candidates(&slice->policy, ask->class, ask->count))
+	if (!has_ports(&slice->policy, ask)) {
+		*text = "the port is not in the slice's ranges";
+		return EACCES;
+	}
+	if (!spies(slice, opener, ask))
 		return 0;
-	*text = "the port is not in the slice's ranges";
-	return EACCES;
+	*text = "another user has the port, and only some may sniff that";
+	return EPERM;
 }
 
 /**
@@ -277,7 +347,7 @@ static void reserve(struct opening *opening, uint16_t port)
 			return;
 		}
 		if (flow_reserve(flow, (uint16_t)chosen) == 0) {
-			if (flow->hold->state == HOLD_HELD)
+			if (!flow->hold || flow->hold->state == HOLD_HELD)
 				grant(opening);
 			else
 				hold_wait(flow->hold, &opening->waiter);
@@ -323,6 +393,7 @@ static void answered(struct hold_waiter *waiter, int error)
 static struct policy_flow policy_of(const struct proto_open *ask)
 {
 	struct policy_flow policy = {.class = ask->class,
+				     .read_only = ask->kind != PROTO_KIND_CONSUMER,
 				     .family = ask->family,
 				     .lo = ask->port,
 				     .hi = (uint16_t)(ask->port + ask->count - 1),
@@ -352,15 +423,16 @@ void opening_begin(struct opening *opening, struct slice *slice, const struct op
 	const char *text = "";
 	int error = check_form(ask, &text);
 
-	*opening = (struct opening){.done = opening->done, .client_fd = -1, .any_port = !ask->port};
+	*opening = (struct opening){.done = opening->done, .client_fd = -1};
 	opening->waiter.answered = answered;
+	opening->any_port = !ask->port && ask->kind != PROTO_KIND_SNIFFER;
 	if (!error)
 		error = check_permission(slice, opener, ask, &text);
 	if (error) {
 		refuse(opening, slice, opener->uid, error, text);
 		return;
 	}
-	opening->flow = flow_new(slice, opener, &policy);
+	opening->flow = flow_new(slice, opener, &policy, ask->kind);
 	if (!opening->flow) {
 		error = errno == EMFILE ? EMFILE : ENOSPC;
 		refuse(opening, slice, opener->uid, error,
@@ -368,7 +440,6 @@ void opening_begin(struct opening *opening, struct slice *slice, const struct op
 				       : "the slice's memory bound is reached");
 		return;
 	}
-	opening->flow->kind = ask->kind;
 	opening->flow->flags = ask->flags;
 	random_bytes(&opening->start, sizeof(opening->start));
 	opening->start /= 2; /* so that it can be counted on from */

@@ -155,6 +155,23 @@ void ports_add_levels(struct ports *ports, unsigned address, const struct policy
 }
 
 /**
+ * ports_mark_readers() - read-only flows may be there from now on
+ * @ports: table
+ * @address: index
+ * @span: class and ports; those that the slice has not claimed are passed over
+ * @slice: number
+ */
+void ports_mark_readers(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice)
+{
+	struct port *block = ports->block[STEER_BLOCK(address, span->class)];
+	unsigned port;
+
+	for (port = span->lo; block && port <= span->hi; port++)
+		if (block[port].holds && block[port].slice == slice)
+			block[port].levels |= PORT_READERS;
+}
+
+/**
  * ports_add_flows() - change how many flows there are
  * @ports: table
  * @address: index

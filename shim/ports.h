@@ -22,6 +22,8 @@
 #define LEVEL_RANGE 2
 #define LEVEL_ANY_ADDRESS 1
 #define LEVELS 12
+#define PORT_LEVELS ((1U << LEVELS) - 1)
+#define PORT_READERS (1U << LEVELS) /* read-only flows may be there (readers.h) */
 
 /* One port of one address and class */
 struct port {
@@ -30,7 +32,7 @@ struct port {
 	uint32_t opened; /* those of them that have steering on */
 	uint32_t flows;  /* on them all */
 	uint16_t slice;
-	uint16_t levels; /* bits of the levels that may have a flow on it */
+	uint16_t levels; /* bits of the levels that may have a flow on it, and PORT_READERS */
 };
 
 struct ports {
@@ -61,6 +63,7 @@ int ports_first_taken(const struct ports *ports, uint32_t addresses, const struc
 int ports_claim(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice, uint32_t uid);
 void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span);
 void ports_add_levels(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t levels);
+void ports_mark_readers(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice);
 void ports_add_flows(struct ports *ports, unsigned address, const struct policy_range *span, uint32_t flows);
 void ports_open(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span);
 void ports_shut(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span);

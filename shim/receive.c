@@ -5,7 +5,8 @@
  * One read, one parse, one look-up, one send for each packet, at any number of
  * flows. A flow whose reader is slow loses its own packets, counted; nobody
  * waits for it. A packet is passed on as it came, without what Ethernet put
- * behind it.
+ * behind it. Where its port has read-only flows, they get copies (readers.h);
+ * a slice's totals count a packet once all the same.
  *
  * The relay tells steering what it took out of the TUN's ring, slice by slice
  * (`drained`), which is how a flood at one slice leaves room to the others.
@@ -18,27 +19,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deliver.h"
 #include "flow.h"
 #include "fragments.h"
 #include "log.h"
 #include "pkt.h"
-#include "saferaw.h"
+#include "readers.h"
 #include "util.h"
 
 #define BUDGET 64 /* packets in one turn */
 
-/* A packet as read, with room for what a META flow gets before it */
-struct frame {
-	struct saferaw_meta meta;
-	uint8_t data[PKT_MAX + 1]; /* a byte more: what fills it was cut */
-};
-
-static_assert(offsetof(struct frame, data) == sizeof(struct saferaw_meta), "header and packet are sent as one");
-
 /* Where a packet goes, and whom it is counted for */
 struct target {
-	struct slice *slice; /* NULL: nobody's */
-	struct flow *flow;   /* NULL: none matches */
+	struct slice *slice;     /* NULL: nobody's */
+	struct flow *flow;       /* NULL: no consumer matches */
+	const struct port *port; /* of the local end; NULL: nobody's, or a later fragment, which does not say */
 };
 
 /**
@@ -59,19 +54,22 @@ static void empty(struct netns *netns)
 }
 
 /**
- * refused() - count a packet that nobody gets
+ * count() - count a packet for its slice
  * @netns: where it arrived
- * @target: whose it would have been
- * @verdict: why not
+ * @slice: whose port it was for, NULL for nobody's
+ * @len: bytes of it
+ * @verdict: what has become of it
  */
-static void refused(struct netns *netns, const struct target *target, enum verdict verdict)
+static void count(struct netns *netns, struct slice *slice, uint32_t len, enum verdict verdict)
 {
-	if (target->flow)
-		target->flow->counters.rx_refused[verdict]++;
-	if (target->slice)
-		target->slice->counters.rx_refused[verdict]++;
-	else
-		netns->unknown.rx_refused[verdict]++;
+	struct counters *counters = slice ? &slice->counters : &netns->unknown;
+
+	if (verdict == VERDICT_PASS) {
+		counters->rx_packets++;
+		counters->rx_bytes += len;
+	} else {
+		counters->rx_refused[verdict]++;
+	}
 }
 
 /**
@@ -101,16 +99,15 @@ static struct target find_later(const struct netns *netns, const struct pkt *pkt
  */
 static struct target find(struct netns *netns, const struct pkt *pkt)
 {
-	const struct port *port;
 	struct target target = {0};
 
 	if (pkt->flags & PKT_LATER)
 		return find_later(netns, pkt);
-	target.flow = flow_find(netns, pkt, &port);
-	if (port)
-		target.slice = netns->world->slice[port->slice];
-	if (target.flow && port && pkt->flags & PKT_FRAGMENT)
-		fragments_remember(&netns->shard.fragments, pkt, port->slice, target.flow->number, clock_ns());
+	target.flow = flow_find(netns, pkt, &target.port);
+	if (target.port)
+		target.slice = netns->world->slice[target.port->slice];
+	if (target.flow && target.port && pkt->flags & PKT_FRAGMENT)
+		fragments_remember(&netns->shard.fragments, pkt, target.port->slice, target.flow->number, clock_ns());
 	return target;
 }
 
@@ -131,66 +128,67 @@ static enum verdict judge(const struct flow *flow, const struct pkt *pkt)
 }
 
 /**
- * hand_over() - give a packet to a flow's reader
- * @flow: flow
- * @frame: packet
- * @len: its bytes, without padding
+ * copy() - give a packet to the read-only flows of its port
+ * @target: whose port it is, and the consumer
+ * @pkt: packet
+ * @verdict: what has become of it at the consumer
  *
- * A reader that has closed its end is dealt with where the flow is read: what
- * it sent before is still to be taken.
- *
- * Return: VERDICT_PASS, VERDICT_QUEUE_FULL, VERDICT_NO_FLOW when the reader has gone, or
- * VERDICT_TOO_BIG for its socket
+ * Return: what has become of it: an ICMP error that no consumer wants is
+ * received when an icmp-error flow gets it
  */
-static enum verdict hand_over(struct flow *flow, struct frame *frame, uint32_t len)
+static enum verdict copy(const struct target *target, const struct pkt *pkt, enum verdict verdict)
 {
-	const void *data = frame->data;
-	size_t size = len;
+	enum verdict copied = readers_received(target->slice, target->port, pkt);
 
-	if (flow->flags & PROTO_FLAG_META) {
-		frame->meta =
-			(struct saferaw_meta){.size = sizeof(frame->meta), .time_ns = clock_wall_ns(), .length = len};
-		data = frame;
-		size += sizeof(frame->meta);
-	}
-	if (send(flow->socket.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-		if (errno == EPIPE || errno == ECONNRESET)
-			return VERDICT_NO_FLOW;
-		return errno == EMSGSIZE ? VERDICT_TOO_BIG : VERDICT_QUEUE_FULL;
-	}
-	flow->counters.rx_packets++;
-	flow->counters.rx_bytes += len;
-	flow->slice->counters.rx_packets++;
-	flow->slice->counters.rx_bytes += len;
-	return VERDICT_PASS;
+	if (verdict != VERDICT_NO_FLOW && verdict != VERDICT_ERROR_UNWANTED)
+		return verdict;
+	return copied == VERDICT_NO_FLOW ? verdict : copied;
+}
+
+/**
+ * give() - give a packet to those that it is for
+ * @target: they
+ * @pkt: packet
+ *
+ * Return: VERDICT_PASS when it has been received by whom it was for, or why not
+ */
+static enum verdict give(const struct target *target, const struct pkt *pkt)
+{
+	enum verdict judged = judge(target->flow, pkt), verdict = judged;
+	struct saferaw_meta meta = {0};
+
+	if (judged == VERDICT_PASS)
+		verdict = deliver(target->flow, &meta, pkt->data, pkt->len);
+	if (target->port && target->slice && readers_wanted(target->slice, target->port))
+		verdict = copy(target, pkt, verdict);
+	if (judged != VERDICT_PASS && verdict == judged && target->flow)
+		target->flow->counters.rx_refused[judged]++;
+	return verdict;
 }
 
 /**
  * receive_packet() - one packet from the TUN
  * @netns: of the TUN
- * @frame: as read
+ * @data: as read
  * @len: bytes read
  */
-static void receive_packet(struct netns *netns, struct frame *frame, size_t len)
+static void receive_packet(struct netns *netns, const uint8_t *data, size_t len)
 {
 	struct target target = {0};
 	enum verdict verdict;
 	struct pkt pkt;
 
-	verdict = pkt_parse(&pkt, frame->data, len, true);
+	verdict = pkt_parse(&pkt, data, len, true);
 	if (verdict == VERDICT_PASS) {
 		target = find(netns, &pkt);
-		verdict = judge(target.flow, &pkt);
+		verdict = give(&target, &pkt);
 	}
 	if (target.slice) {
 		struct steer_traffic *traffic = &netns->traffic[slice_number(target.slice)];
 
 		__atomic_store_n(&traffic->drained, traffic->drained + 1, __ATOMIC_RELAXED);
 	}
-	if (verdict == VERDICT_PASS)
-		verdict = hand_over(target.flow, frame, pkt.len);
-	if (verdict != VERDICT_PASS)
-		refused(netns, &target, verdict);
+	count(netns, target.slice, pkt.len, verdict);
 }
 
 /**
@@ -203,16 +201,16 @@ static void receive_packet(struct netns *netns, struct frame *frame, size_t len)
  */
 void receive_ready(struct watch *tun, uint32_t events)
 {
-	static struct frame frame;
+	static uint8_t packet[PKT_MAX + 1]; /* a byte more: what fills it was cut */
 	struct netns *netns = container_of(tun, struct netns, tun);
 	unsigned budget;
 	ssize_t n;
 
 	(void)events;
 	for (budget = BUDGET; budget; budget--) {
-		n = read(tun->fd, frame.data, sizeof(frame.data));
+		n = read(tun->fd, packet, sizeof(packet));
 		if (n > 0) {
-			receive_packet(netns, &frame, (size_t)n);
+			receive_packet(netns, packet, (size_t)n);
 			continue;
 		}
 		if (n < 0 && errno == EAGAIN) {

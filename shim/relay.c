@@ -12,8 +12,8 @@
  *	                 |      `- opening	   a flow from request to grant
  *	                 |---- receive		TUN -> flows
  *	                 `---- send, parking	flows -> TUN
- *	below these: flow, hold, world, and the plain data structures
- *	flowtab, ports, roster, routes, fragments
+ *	below these: flow, hold, readers, deliver, world, and the plain data
+ *	structures flowtab, ports, roster, routes, fragments
  *
  * Includes and calls go down in this picture; up it goes through function
  * pointers alone: a watch's, a waiter's, an opening's.

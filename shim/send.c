@@ -20,6 +20,7 @@
 #include "flow.h"
 #include "parking.h"
 #include "pkt.h"
+#include "readers.h"
 
 #define BUDGET 32        /* packets of one flow in one turn */
 #define ABANDON_MAX 4096 /* packets counted of a flow that is taken back: its client may go on sending meanwhile */
@@ -145,6 +146,8 @@ static void send_packet(struct flow *flow, uint8_t *data, size_t len)
 	flow->counters.tx_bytes += pkt.len;
 	slice->counters.tx_packets++;
 	slice->counters.tx_bytes += pkt.len;
+	if (slice->readers)
+		readers_sent(flow, &pkt, &source);
 }
 
 /**

@@ -73,7 +73,8 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 	LIST_INIT(&netns->slices);
 	routes_init(&netns->routes);
 	if (!netns->open || !netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
-	    flowtab_init(&netns->shard.holds) < 0 || loop_watch(&netns->tun, EPOLLIN) < 0) {
+	    flowtab_init(&netns->shard.holds) < 0 || flowtab_init(&netns->shard.readers) < 0 ||
+	    loop_watch(&netns->tun, EPOLLIN) < 0) {
 		netns_free(netns);
 		return NULL;
 	}
@@ -92,6 +93,7 @@ void netns_free(struct netns *netns)
 	loop_close(&netns->tap);
 	flowtab_free(&netns->shard.flows);
 	flowtab_free(&netns->shard.holds);
+	flowtab_free(&netns->shard.readers);
 	ports_free(&netns->shard.ports);
 	if (netns->open)
 		munmap(netns->open, OPEN_BYTES);

@@ -18,10 +18,11 @@
 #include "roster.h"
 #include "routes.h"
 
-#define WORLD_MEMBERS_MAX 128 /* users and groups of one slice */
+#define WORLD_MEMBERS_MAX 256 /* users and groups of one slice, and those that may sniff it */
 #define WORLD_PEERS_MAX 16    /* namespaces that one slice's clients may be in */
 
 struct client;
+struct reader;
 struct world;
 TAILQ_HEAD(client_list, client);
 
@@ -32,7 +33,7 @@ struct counters {
 };
 
 struct member {
-	uint32_t kind; /* PRIV_MEMBER_USER, PRIV_MEMBER_GROUP; 0: none */
+	uint32_t kind; /* PRIV_MEMBER_; 0: none */
 	uint32_t id;
 };
 
@@ -55,8 +56,9 @@ struct address_set {
 
 /* All flow state of the packets of one TUN queue. One queue, hence one shard, for each netns. */
 struct shard {
-	struct flowtab flows; /* struct flow */
-	struct flowtab holds; /* struct hold */
+	struct flowtab flows;   /* struct flow */
+	struct flowtab holds;   /* struct hold */
+	struct flowtab readers; /* struct reader: the first of a list */
 	struct ports ports;
 	struct fragments fragments;
 };
@@ -88,6 +90,8 @@ struct slice {
 	unsigned served, refused;          /* of them */
 	struct roster flows;               /* open ones */
 	unsigned opened;                   /* flows, those that are being opened included */
+	unsigned readers;                  /* read-only ones among them */
+	struct reader *wide;               /* list of sniffers on all ports */
 	uint64_t memory;                   /* bytes that they may take */
 	unsigned parked;                   /* packets that wait for a route */
 	uint16_t ip_id;

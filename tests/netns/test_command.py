@@ -52,7 +52,14 @@ def test_lists():
         one, = json.loads(command(pair, broker, "stats", "--json"))["slices"]
         tap.equal((one["tx_refused"], one["grants"]), ({"port": 1}, 2), "stats")
         tap.check("source port" in command(pair, broker, "stats"), "stats for people")
-        other.close()
+        readers = client.open(proto.CLASS_ANY, kind=proto.SNIFFER), client.open(proto.UDP, port=40001, kind=proto.ICMP_ERROR)
+        one, = json.loads(command(pair, broker, "flows", "--json"))["slices"]
+        tap.equal([(row["kind"], row["protocol"], row["local"]["port"]) for row in one["flows"]],
+                  [("consumer", "udp", 40001), ("consumer", "tcp", 40002), ("sniffer", "any", 0), ("icmp-error", "udp", 40001)],
+                  "kinds")
+        tap.check("sniffer    any    *:*" in command(pair, broker, "flows"), "kinds for people")
+        for each in (other, *readers):
+            each.close()
 
 
 def test_root_sees_all():

@@ -151,7 +151,7 @@ def test_refused_opens():
         raises(errno.EACCES, client.open, proto.UDP, port=41000)
         raises(errno.EACCES, client.open, proto.UDP, count=1001)
         raises(errno.EADDRNOTAVAIL, client.open, proto.UDP, local="192.0.2.99", port=40000)
-        raises(errno.EOPNOTSUPP, client.open, proto.UDP, port=40000, kind=2)
+        raises(errno.EOPNOTSUPP, client.open, proto.UDP, port=40000, kind=4)
         raises(errno.EOPNOTSUPP, client.open, proto.UDP, port=40000, flags=0x80)
         for wrong in ({"protocol": 200}, {"count": 0}, {"port": 65535, "count": 2}, {"family": 99},
                       {"local": HERE, "family": socket.AF_INET6}, {"local": HERE, "family": socket.AF_UNSPEC},

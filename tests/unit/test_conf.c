@@ -194,6 +194,11 @@ static const struct {
 	{"\nslice \"a\" { tcp = 5000\nusers = nobody }", MAIN ":3: " OVERFLOW("users", "nobody")},
 	{"\nslice \"a\" { tcp = 5000\nusers = 65534 }", MAIN ":3: " OVERFLOW("users", "65534")},
 	{SLICE("\ngroups = 65534"), MAIN ":2: " OVERFLOW("groups", "65534")},
+	{SLICE("\nsniff_users = no-such-user"), MAIN ":2: sniff_users: there is no user \"no-such-user\"\n"},
+	{SLICE("\nsniff_users = 65534"), MAIN ":2: " OVERFLOW("sniff_users", "65534")},
+	{SLICE("\nsniff_groups = {root,\n'no-such-group'}"),
+	 MAIN ":3: sniff_groups: there is no group \"no-such-group\"\n"},
+	{"\nslice \"a\" { tcp = 5000\nsniff_users = root }", MAIN ":2: slice \"a\" has neither users nor groups\n"},
 	{SLICE("\nclient_netns = run"), MAIN ":2: client_netns: \"run\" is not an absolute path\n"},
 	{SLICE("\nflows = 0"), MAIN ":2: flows: 0 is not within 1..1000000\n"},
 	{SLICE("\nflows = 18446744073709551617"),
@@ -317,6 +322,7 @@ START_TEST(every_key)
 		  "slice \"s\" { netns = n2 addresses = {192.0.2.1, '2001:db8::1'} tcp = {80, 4000-4999} udp = 53\n"
 		  "icmp = 7-9 sctp = 132 dccp = 33-34 udplite = 136 users = {root, 12} groups = daemon client_netns "
 		  "= {/run/netns/x, '/y'}\n"
+		  "sniff_users = {13, daemon, 14} sniff_groups = {15, root}\n"
 		  "deny = {10.0.0.0/8, 'fc00::/7'} clients = 3 flows = 100k queue = 5k memory = 3G packets_in = 1\n"
 		  "packets_out = 2 bits_in = 10M bits_out = 1000G local = yes low_ports = yes overflow_id = no }");
 	conf = load();
@@ -350,6 +356,8 @@ START_TEST(every_key)
 	ck_assert(slice->range[6].class == CLASS_UDPLITE && slice->range[6].lo == 136);
 	ck_assert(slice->users == 2 && slice->user[0] == 0 && slice->user[1] == 12);
 	ck_assert(slice->groups == 1 && slice->group[0] == 1);
+	ck_assert(slice->sniff_users == 3 && slice->sniff_user[1] == 1 && slice->sniff_user[2] == 14);
+	ck_assert(slice->sniff_groups == 2 && slice->sniff_group[0] == 15 && slice->sniff_group[1] == 0);
 	ck_assert_uint_eq(slice->peers, 2);
 	ck_assert_str_eq(slice->peer[1], "/y");
 	ck_assert_uint_eq(slice->denied, 2);

@@ -100,8 +100,24 @@ START_TEST(open_refuses_bad_requests)
 	bad.size = SIZE_MAX;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
 	bad = good;
-	bad.kind = 2;
+	bad.kind = 0;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
+	bad.kind = 4;
+	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
+	bad.kind = SAFERAW_ICMP_ERROR;
+	bad.flags = SAFERAW_ERRORS;
+	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
+	bad = good;
+	bad.protocol = 0;
+	ck_assert_null_errno(saferaw_open(handle, &bad), EPROTONOSUPPORT);
+	bad.kind = SAFERAW_ICMP_ERROR;
+	ck_assert_null_errno(saferaw_open(handle, &bad), EPROTONOSUPPORT);
+	bad.kind = SAFERAW_SNIFFER;
+	bad.local = endpoint("192.0.2.1", 40001);
+	ck_assert_null_errno(saferaw_open(handle, &bad), EPROTONOSUPPORT);
+	bad.local = endpoint("192.0.2.1", 0);
+	bad.remote = endpoint("192.0.2.9", 53);
+	ck_assert_null_errno(saferaw_open(handle, &bad), EPROTONOSUPPORT);
 	bad = good;
 	bad.flags = 0x80;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
@@ -133,6 +149,44 @@ START_TEST(open_refuses_bad_requests)
 	flow = saferaw_open(handle, &later.request);
 	ck_assert_ptr_nonnull(flow);
 	saferaw_close(flow);
+}
+END_TEST
+
+START_TEST(read_only_kinds)
+{
+	static const struct {
+		int kind, protocol;
+		unsigned flags;
+		uint16_t port;
+		uint8_t class;
+	} rows[] = {
+		{SAFERAW_SNIFFER, IPPROTO_TCP, SAFERAW_META | SAFERAW_ERRORS, 40001, CLASS_TCP},
+		{SAFERAW_SNIFFER, 0, SAFERAW_META, 0, PROTO_CLASS_ANY},
+		{SAFERAW_ICMP_ERROR, IPPROTO_UDP, 0, 40001, CLASS_UDP},
+	};
+	uint8_t bytes[60];
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct saferaw_request request = SAFERAW_REQUEST_INIT;
+		struct saferaw_flow *flow;
+
+		request.kind = rows[i].kind;
+		request.protocol = rows[i].protocol;
+		request.flags = rows[i].flags;
+		request.local = endpoint("192.0.2.1", rows[i].port);
+		stand_in.port = 0;
+		flow = saferaw_open(handle, &request);
+		ck_assert_ptr_nonnull(flow);
+		ck_assert_uint_eq(stand_in.open.kind, (unsigned)rows[i].kind);
+		ck_assert_uint_eq(stand_in.open.class, rows[i].class);
+		ck_assert_uint_eq(stand_in.open.flags, rows[i].flags);
+		ck_assert_uint_eq(stand_in.open.port, rows[i].port);
+		ck_assert_fails(saferaw_send(flow, packet(bytes, 60, "192.0.2.1", 40001, "198.51.100.1"), 60, 0),
+				EPERM);
+		ck_assert_str_eq(saferaw_reason(saferaw_last_reason(flow)), "read-only");
+		saferaw_close(flow);
+	}
 }
 END_TEST
 
@@ -434,6 +488,7 @@ int main(void)
 	tcase_add_test(flows, open_asks_and_gets);
 	tcase_add_test(flows, open_finds_the_family);
 	tcase_add_test(flows, open_refuses_bad_requests);
+	tcase_add_test(flows, read_only_kinds);
 	tcase_add_test(flows, open_passes_refusals_on);
 	tcase_add_test(flows, open_survives_a_full_table_of_fds);
 	tcase_add_test(flows, send_checks_first);

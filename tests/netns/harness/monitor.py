@@ -45,7 +45,7 @@ class Slice:
 
     def __init__(self, number=1, serial=1, netns=0, name="one", users=("games",), groups=(),
                  ranges=((0, 40000, 40999), (1, 40000, 40999), (2, 40000, 40999)), addresses=(), deny=(), clients=16,
-                 flows=1000, queue=65536, memory=1 << 30, peers=None):
+                 flows=1000, queue=65536, memory=1 << 30, peers=None, sniff_users=(), sniff_groups=()):
         self.__dict__.update({key: value for key, value in locals().items() if key != "self"})
 
     def records(self, listener):
@@ -62,6 +62,10 @@ class Slice:
             yield message(MEMBER, struct.pack("=IIII", self.number, 1, pwd.getpwnam(user).pw_uid, 0)), []
         for group in self.groups:
             yield message(MEMBER, struct.pack("=IIII", self.number, 2, group, 0)), []
+        for user in self.sniff_users:
+            yield message(MEMBER, struct.pack("=IIII", self.number, 3, pwd.getpwnam(user).pw_uid, 0)), []
+        for group in self.sniff_groups:
+            yield message(MEMBER, struct.pack("=IIII", self.number, 4, group, 0)), []
         for cookie in self.peers or ():
             yield message(PEER_NETNS, struct.pack("=I4xQ", self.number, cookie)), []
         for address, bits in self.deny:

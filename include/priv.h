@@ -33,7 +33,7 @@
 enum priv_type {
 	/* monitor to relay: configuration */
 	PRIV_BEGIN = 1,
-	PRIV_NETNS,	/* 5 fds: packet TUN queue, `open` map, `traffic` map, link TAP, `link_traffic` map */
+	PRIV_NETNS,	/* 4 fds: packet TUN queue, `traffic` map, link TAP, `link_traffic` map */
 	PRIV_ADDRESS,
 	PRIV_SLICE,	/* 1 fd: listening control socket */
 	PRIV_RANGE,
@@ -58,6 +58,8 @@ enum priv_type {
 	PRIV_UNLINK,	 /* a struct priv_link_end */
 	/* monitor to relay, again; a link that the relay has ended itself brings none */
 	PRIV_LINK_NEWS,	 /* a struct priv_link_end: the device is gone, with its namespace or by root's hand */
+	/* monitor to relay, in a transaction or outside */
+	PRIV_BLOCK,	 /* 1 fd: a block of the `open` map */
 	PRIV_TYPES
 };
 
@@ -71,7 +73,7 @@ struct priv_plain {
 	struct priv_header header;
 };
 
-#define PRIV_NETNS_FDS 5
+#define PRIV_NETNS_FDS 4
 struct priv_netns {
 	struct priv_header header;
 	uint32_t netns;	 /* index, < PRIV_NETNS_MAX */
@@ -88,6 +90,15 @@ struct priv_address {
 	uint8_t present; /* 0: gone; its flows are dormant */
 	uint8_t pad[2];
 	struct addr addr;
+};
+
+/* Ports can be opened in a block of steer.h from now on. Told again: no change. */
+struct priv_block {
+	struct priv_header header;
+	uint32_t netns;
+	uint8_t address; /* index */
+	uint8_t class;
+	uint8_t pad[2];
 };
 
 struct priv_slice {
@@ -251,6 +262,7 @@ struct priv_link_end {
 
 static_assert(sizeof(struct priv_netns) == 56, "no padding");
 static_assert(sizeof(struct priv_address) == 32, "no padding");
+static_assert(sizeof(struct priv_block) == 16, "no padding");
 static_assert(sizeof(struct priv_slice) == 80, "no padding");
 static_assert(sizeof(struct priv_reserve) == 40, "no padding");
 static_assert(sizeof(struct priv_release) == 32, "no padding");

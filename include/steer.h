@@ -5,8 +5,8 @@
  * Each attached netns has its own set of these maps:
  *
  *   addresses  hash, address -> index      monitor writes, BPF reads
- *   allowed    array of blocks, mmapable   monitor writes, BPF reads; never given to the relay
- *   open       array of blocks, mmapable   relay writes, BPF reads; zeroed by the monitor
+ *   allowed    blocks, mmapable            monitor writes, BPF reads; never given to the relay
+ *   open       blocks, mmapable            relay writes, BPF reads; zeroed by the monitor
  *   slices     array by slice number       monitor writes, BPF reads
  *   traffic    array by slice, mmapable    BPF and relay write counters
  *   denied     LPM trie, slice + prefix    monitor writes, BPF reads
@@ -19,7 +19,9 @@
  *   link_traffic  array by link, mmapable  BPF writes counters; the relay reads them
  *
  * A block is one (address index, protocol class) and has an entry for each of
- * the 65,536 ports (or ICMP identifiers, in host byte order).
+ * the 65,536 ports (or ICMP identifiers, in host byte order). It is an array of
+ * one value, made by the monitor when a slice first has a port in it, and found
+ * in an array of maps: where there is no block, nothing is allowed or open.
  */
 #ifndef SAFERAW_STEER_H
 #define SAFERAW_STEER_H

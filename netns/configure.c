@@ -105,7 +105,43 @@ static struct priv_address address_record(const struct netns *ns, unsigned index
 }
 
 /**
- * send_netns() - a namespace and its addresses
+ * block_record() - what the relay is told of a block
+ * @ns: its namespace
+ * @index: of the address
+ * @class: of the ports
+ */
+static struct priv_block block_record(const struct netns *ns, unsigned index, enum steer_class class)
+{
+	return (struct priv_block){
+		.header = {.type = PRIV_BLOCK, .size = sizeof(struct priv_block)},
+		.netns = ns->index,
+		.address = (uint8_t)index,
+		.class = (uint8_t) class,
+	};
+}
+
+/**
+ * send_blocks() - the blocks of an address
+ * @s: the configuration
+ * @ns: the namespace
+ * @index: of the address
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int send_blocks(const struct sending *s, const struct netns *ns, unsigned index)
+{
+	for (enum steer_class class = 0; class < STEER_CLASSES; class ++) {
+		struct priv_block record = block_record(ns, index, class);
+		int fd = steering_open_fd(ns, index, class);
+
+		if (fd >= 0 && send_record(s, PRIV_BLOCK, &record, sizeof(record), &fd, 1) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/**
+ * send_netns() - a namespace, its addresses and their blocks
  * @s: the configuration
  * @ns: the namespace
  *
@@ -114,8 +150,8 @@ static struct priv_address address_record(const struct netns *ns, unsigned index
 static int send_netns(const struct sending *s, const struct netns *ns)
 {
 	struct priv_netns record = {.netns = ns->index, .serial = ns->serial, .mtu = ns->mtu};
-	const int fd[] = {ns->tun_fd, steering_open_fd(ns), steering_traffic_fd(ns), ns->tap_fd,
-			  steering_link_traffic_fd(ns)};
+	const int fd[PRIV_NETNS_FDS] = {ns->tun_fd, steering_traffic_fd(ns), ns->tap_fd,
+					steering_link_traffic_fd(ns)};
 
 	snprintf(record.name, sizeof(record.name), "%s", ns->conf.name);
 	if (send_record(s, PRIV_NETNS, &record, sizeof(record), fd, ARRAY_SIZE(fd)) < 0)
@@ -123,7 +159,7 @@ static int send_netns(const struct sending *s, const struct netns *ns)
 	for (unsigned i = 0; i < ns->addresses; i++) {
 		struct priv_address address = address_record(ns, i);
 
-		if (send_record(s, PRIV_ADDRESS, &address, sizeof(address), NULL, 0) < 0)
+		if (send_record(s, PRIV_ADDRESS, &address, sizeof(address), NULL, 0) < 0 || send_blocks(s, ns, i) < 0)
 			return -1;
 	}
 	return 0;
@@ -313,12 +349,21 @@ int configure_relay(int channel, const struct picture *picture)
  * @ns: the namespace
  * @index: of the address
  *
+ * Its blocks come first, also those that the relay has, which does no harm.
+ *
  * Return: 0, or -1 and errno: EAGAIN when the relay does not read.
  */
 int configure_address(int channel, const struct netns *ns, unsigned index)
 {
 	struct priv_address news = address_record(ns, index);
 
+	for (enum steer_class class = 0; class < STEER_CLASSES; class ++) {
+		const struct priv_block block = block_record(ns, index, class);
+		const int fd = steering_open_fd(ns, index, class);
+
+		if (fd >= 0 && msg_send(channel, &block, sizeof(block), &fd, 1, MSG_DONTWAIT) < 0)
+			return -1;
+	}
 	news.header = (struct priv_header){.type = PRIV_ADDRESS_NEWS, .size = sizeof(news)};
 	return msg_send(channel, &news, sizeof(news), NULL, 0, MSG_DONTWAIT);
 }

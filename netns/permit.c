@@ -77,6 +77,33 @@ static void claim(uint16_t owner[static STEER_PORTS], const struct conf_slice *s
 }
 
 /**
+ * permit_class() - write again whose the ports of one class of one address are
+ * @ns: the namespace
+ * @index: of the address
+ * @class: the class
+ * @owner: slice number of each port
+ *
+ * A block is made when somebody first has a port in it.
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int permit_class(struct netns *ns, unsigned index, enum steer_class class,
+			const uint16_t owner[static STEER_PORTS])
+{
+	for (unsigned lo = 0, hi; lo < STEER_PORTS; lo = hi + 1) {
+		for (hi = lo; hi + 1 < STEER_PORTS && owner[hi + 1] == owner[lo]; hi++)
+			;
+		if (owner[lo] && steering_block(ns, index, class) < 0)
+			return -1;
+		steering_allow(
+			ns, index,
+			&(struct policy_range){.class = (uint8_t) class, .lo = (uint16_t)lo, .hi = (uint16_t)hi},
+			owner[lo]);
+	}
+	return 0;
+}
+
+/**
  * permit_address() - write again whose the ports of one address are, and whether it is there
  * @ns: the namespace
  * @conf: configuration
@@ -94,14 +121,8 @@ int permit_address(struct netns *ns, const struct conf *conf, unsigned index)
 			if (permit_is_in(conf, &conf->slice[i], ns) &&
 			    permit_has_address(&conf->slice[i], &ns->address[index].addr))
 				claim(owner, &conf->slice[i], class);
-		for (unsigned lo = 0, hi; lo < STEER_PORTS; lo = hi + 1) {
-			for (hi = lo; hi + 1 < STEER_PORTS && owner[hi + 1] == owner[lo]; hi++)
-				;
-			steering_allow(ns, index,
-				       &(struct policy_range){
-					       .class = (uint8_t) class, .lo = (uint16_t)lo, .hi = (uint16_t)hi},
-				       owner[lo]);
-		}
+		if (permit_class(ns, index, class, owner) < 0)
+			return -1;
 	}
 	return steering_address(ns, index, ns->address[index].present);
 }

@@ -88,10 +88,14 @@ static __always_inline int local_index(const union address *address, __u8 versio
  */
 static __always_inline __u32 owner(__u32 index, const struct end *end)
 {
-	__u32 block = STEER_BLOCK(index, end->class);
-	struct steer_allowed *row = bpf_map_lookup_elem(&allowed, &block);
+	__u32 number = STEER_BLOCK(index, end->class), zero = 0;
+	void *block = bpf_map_lookup_elem(&allowed, &number);
+	struct steer_allowed *row;
 	__u16 entry;
 
+	if (!block)
+		return 0;
+	row = bpf_map_lookup_elem(block, &zero);
 	if (!row)
 		return 0;
 	entry = row->port[end->port];
@@ -107,9 +111,13 @@ static __always_inline __u32 owner(__u32 index, const struct end *end)
  */
 static __always_inline __u32 steered(__u32 index, const struct end *end)
 {
-	__u32 block = STEER_BLOCK(index, end->class);
-	struct steer_open *row = bpf_map_lookup_elem(&open, &block);
+	__u32 number = STEER_BLOCK(index, end->class), zero = 0;
+	void *block = bpf_map_lookup_elem(&open, &number);
+	struct steer_open *row;
 
+	if (!block)
+		return 0;
+	row = bpf_map_lookup_elem(block, &zero);
 	if (!row || row->port[end->port] != STEER_PACKET_TUN)
 		return 0;
 	return owner(index, end);

@@ -34,20 +34,34 @@ struct {
 	__type(value, __u32);
 } addresses SEC(".maps");
 
-struct {
+struct allowed_block {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, STEER_BLOCKS);
-	__type(key, __u32);
-	__type(value, struct steer_allowed);
-} allowed SEC(".maps");
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct steer_allowed));
+};
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, STEER_BLOCKS);
 	__type(key, __u32);
-	__type(value, struct steer_open);
+	__array(values, struct allowed_block);
+} allowed SEC(".maps");
+
+struct open_block {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct steer_open));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, STEER_BLOCKS);
+	__type(key, __u32);
+	__array(values, struct open_block);
 } open SEC(".maps");
 
 struct {

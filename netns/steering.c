@@ -13,7 +13,11 @@
  * attachment decides between tcx and clsact for the whole namespace.
  *
  * `allowed`, `open` and `heartbeat` are mapped here: a permission or a hold
- * changes by one store. An entry of `allowed` is written by this process alone,
+ * changes by one store. Blocks are made when they are first needed and stay
+ * until the namespace is detached; that is what keeps a namespace with few
+ * addresses and protocols small.
+ *
+ * An entry of `allowed` is written by this process alone,
  * so it is read and written without a lock; the store is atomic, and BPF sees
  * the slice number and the hold together.
  */
@@ -43,8 +47,11 @@
 struct steering {
 	struct steer_bpf *bpf;
 	struct mnl_socket *nl;
-	struct steer_allowed *allowed; /* STEER_BLOCKS */
-	struct steer_open *open;       /* STEER_BLOCKS */
+	struct block {
+		struct steer_allowed *allowed; /* NULL: there is no such block */
+		struct steer_open *open;
+		int open_fd; /* the relay gets a duplicate */
+	} block[STEER_BLOCKS];
 	uint64_t *heartbeat;
 	enum conf_attach mode; /* AUTO until the first attachment */
 	struct hook drop, out; /* on the packet TUN; ifindex 0 while not attached */
@@ -75,14 +82,14 @@ __attribute__((format(printf, 2, 0))) static int print_libbpf(enum libbpf_print_
 
 /**
  * map_values() - map all values of a mmapable array into memory
- * @map: the BPF map
+ * @map: fd of the BPF map
  * @size: of all its values, bytes
  *
  * Return: address, or NULL and errno.
  */
-static void *map_values(const struct bpf_map *map, size_t size)
+static void *map_values(int map, size_t size)
 {
-	void *values = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	void *values = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
 
 	return values == MAP_FAILED ? NULL : values;
 }
@@ -104,10 +111,89 @@ static int load_programs(struct steering *s, const struct netns *ns)
 	s->bpf->rodata->helper_ifindex = ns->helper_ifindex;
 	if (steer_bpf__load(s->bpf))
 		return -1;
-	s->allowed = map_values(s->bpf->maps.allowed, STEER_BLOCKS * sizeof(*s->allowed));
-	s->open = map_values(s->bpf->maps.open, STEER_BLOCKS * sizeof(*s->open));
-	s->heartbeat = map_values(s->bpf->maps.heartbeat, sizeof(*s->heartbeat));
-	return s->allowed && s->open && s->heartbeat ? 0 : -1;
+	s->heartbeat = map_values(bpf_map__fd(s->bpf->maps.heartbeat), sizeof(*s->heartbeat));
+	return s->heartbeat ? 0 : -1;
+}
+
+/**
+ * make_part() - one of the two maps of a block, in its place
+ * @outer: array of maps that it goes into
+ * @number: of the block
+ * @size: of its value, bytes
+ * @values: set to its value
+ *
+ * Return: its fd, or -1 and errno.
+ */
+static int make_part(const struct bpf_map *outer, uint32_t number, uint32_t size, void **values)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int saved, fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "block", sizeof(uint32_t), size, 1, &opts);
+
+	if (fd < 0)
+		return -1;
+	*values = map_values(fd, size);
+	if (*values && bpf_map_update_elem(bpf_map__fd(outer), &number, &fd, BPF_ANY) == 0)
+		return fd;
+	saved = errno;
+	if (*values)
+		munmap(*values, size);
+	*values = NULL;
+	close_fd(&fd);
+	errno = saved;
+	return -1;
+}
+
+/**
+ * steering_block() - see that there is a block
+ * @ns: the namespace
+ * @index: of the address
+ * @class: of the ports
+ *
+ * `allowed` comes last: without it the block is none.
+ *
+ * Return: 0, or -1 and errno.
+ */
+int steering_block(struct netns *ns, unsigned index, enum steer_class class)
+{
+	struct steering *s = ns->steering;
+	uint32_t number = STEER_BLOCK(index, class);
+	struct block *block = &s->block[number];
+	void *values;
+	int fd;
+
+	if (!block->open) {
+		fd = make_part(s->bpf->maps.open, number, sizeof(*block->open), &values);
+		if (fd < 0)
+			return -1;
+		block->open = values;
+		block->open_fd = fd;
+	}
+	if (!block->allowed) {
+		fd = make_part(s->bpf->maps.allowed, number, sizeof(*block->allowed), &values);
+		if (fd < 0)
+			return -1;
+		block->allowed = values;
+		close_fd(&fd); /* never given away */
+	}
+	return 0;
+}
+
+/**
+ * free_blocks() - let go of all blocks
+ * @s: steering
+ */
+static void free_blocks(struct steering *s)
+{
+	for (unsigned i = 0; i < STEER_BLOCKS; i++) {
+		struct block *block = &s->block[i];
+
+		if (block->allowed)
+			munmap(block->allowed, sizeof(*block->allowed));
+		if (block->open) {
+			munmap(block->open, sizeof(*block->open));
+			close_fd(&block->open_fd);
+		}
+	}
 }
 
 /**
@@ -193,10 +279,7 @@ void steering_unload(struct netns *ns)
 		hook_detach(s->nl, &s->uplink[i]);
 	if (s->out.ifindex)
 		hook_detach(s->nl, &s->out);
-	if (s->allowed)
-		munmap(s->allowed, STEER_BLOCKS * sizeof(*s->allowed));
-	if (s->open)
-		munmap(s->open, STEER_BLOCKS * sizeof(*s->open));
+	free_blocks(s);
 	if (s->heartbeat)
 		munmap(s->heartbeat, sizeof(*s->heartbeat));
 	steer_bpf__destroy(s->bpf);
@@ -332,15 +415,17 @@ int steering_address(struct netns *ns, unsigned index, bool present)
  * @index: of the address
  * @range: class and ports
  * @slice: number; 0: nobody, which also ends the holds. Else a hold stays.
+ *
+ * Where there is no block nobody has a port; steering_block() makes it.
  */
 void steering_allow(struct netns *ns, unsigned index, const struct policy_range *range, unsigned slice)
 {
-	uint16_t *port = ns->steering->allowed[STEER_BLOCK(index, range->class)].port;
+	struct steer_allowed *allowed = ns->steering->block[STEER_BLOCK(index, range->class)].allowed;
 
-	for (unsigned i = range->lo; i <= range->hi; i++) {
-		uint16_t held = slice ? port[i] & STEER_HELD : 0;
+	for (unsigned i = range->lo; allowed && i <= range->hi; i++) {
+		uint16_t held = slice ? allowed->port[i] & STEER_HELD : 0;
 
-		__atomic_store_n(&port[i], (uint16_t)(held | (slice & STEER_SLICE_MASK)), __ATOMIC_RELAXED);
+		__atomic_store_n(&allowed->port[i], (uint16_t)(held | (slice & STEER_SLICE_MASK)), __ATOMIC_RELAXED);
 	}
 }
 
@@ -350,13 +435,16 @@ void steering_allow(struct netns *ns, unsigned index, const struct policy_range 
  * @index: of the address
  * @class: of the port
  * @port: number or ICMP identifier, host byte order
- * @held: which of the two
+ * @held: which of the two; where there is no block it stays shut
  */
 void steering_hold(struct netns *ns, unsigned index, enum steer_class class, uint16_t port, bool held)
 {
-	uint16_t *entry = &ns->steering->allowed[STEER_BLOCK(index, class)].port[port];
+	struct steer_allowed *allowed = ns->steering->block[STEER_BLOCK(index, class)].allowed;
+	uint16_t *entry = allowed ? &allowed->port[port] : NULL;
 
-	__atomic_store_n(entry, (uint16_t)((*entry & STEER_SLICE_MASK) | (held ? STEER_HELD : 0)), __ATOMIC_RELAXED);
+	if (entry)
+		__atomic_store_n(entry, (uint16_t)((*entry & STEER_SLICE_MASK) | (held ? STEER_HELD : 0)),
+				 __ATOMIC_RELAXED);
 }
 
 /**
@@ -418,18 +506,24 @@ int steering_deny(struct netns *ns, struct steer_prefix *deny, unsigned denied)
  */
 void steering_close_all(struct netns *ns)
 {
-	memset(ns->steering->open, STEER_CLOSED, STEER_BLOCKS * sizeof(*ns->steering->open));
+	for (unsigned i = 0; i < STEER_BLOCKS; i++)
+		if (ns->steering->block[i].open)
+			memset(ns->steering->block[i].open, STEER_CLOSED, sizeof(struct steer_open));
 }
 
 /**
- * steering_open_fd() - the map that the relay opens ports in
+ * steering_open_fd() - the map that the relay opens ports of a block in
  * @ns: the namespace
+ * @index: of the address
+ * @class: of the ports
  *
- * Return: fd, which stays steering's.
+ * Return: fd, which stays steering's; -1 when there is no such block.
  */
-int steering_open_fd(const struct netns *ns)
+int steering_open_fd(const struct netns *ns, unsigned index, enum steer_class class)
 {
-	return bpf_map__fd(ns->steering->bpf->maps.open);
+	const struct block *block = &ns->steering->block[STEER_BLOCK(index, class)];
+
+	return block->open ? block->open_fd : -1;
 }
 
 /**

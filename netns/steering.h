@@ -22,13 +22,14 @@ int steering_sweep(struct netns *ns, unsigned ifindex);
 const char *steering_mode(const struct netns *ns);
 
 void steering_beat(struct netns *ns); /* the monitor is alive: once a second */
+int steering_block(struct netns *ns, unsigned index, enum steer_class class);
 int steering_address(struct netns *ns, unsigned index, bool present);
 void steering_allow(struct netns *ns, unsigned index, const struct policy_range *range, unsigned slice); /* slice 0: nobody */
 void steering_hold(struct netns *ns, unsigned index, enum steer_class class, uint16_t port, bool held);
 int steering_slice(struct netns *ns, unsigned number, const struct steer_slice *slice);
 int steering_deny(struct netns *ns, struct steer_prefix *deny, unsigned denied); /* replaces all lists; sorts @deny */
 void steering_close_all(struct netns *ns); /* zero `open`: the relay is gone */
-int steering_open_fd(const struct netns *ns);
+int steering_open_fd(const struct netns *ns, unsigned index, enum steer_class class); /* -1: there is no such block */
 int steering_traffic_fd(const struct netns *ns);
 int steering_link_traffic_fd(const struct netns *ns);
 

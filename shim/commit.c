@@ -23,6 +23,7 @@
 #include "receive.h"
 #include "reception.h"
 #include "send.h"
+#include "util.h"
 
 /**
  * revoke() - take a flow back
@@ -127,6 +128,9 @@ static int settle_netns(struct world *world, const struct draft_netns *draft)
 		return -1;
 	(*netns)->record = draft->record;
 	routes_flush(&(*netns)->routes);
+	for (i = 0; i < STEER_BLOCKS; i++)
+		if (draft->open[i])
+			(*netns)->open[i] = draft->open[i];
 	for (i = 0; i < draft->addresses; i++)
 		if (!netns_set_address(*netns, &draft->address[i])) {
 			errno = EINVAL;
@@ -216,6 +220,31 @@ int commit_draft(struct world *world, struct draft *draft)
 		if (world->slice[i])
 			refit_holds(world->slice[i], hold_extend);
 	return 0;
+}
+
+/**
+ * commit_block() - ports of one class can be opened on an address from now on
+ * @world: world
+ * @record: block
+ * @fd: its part of the `open` map; taken over, whatever the answer
+ *
+ * Return: whether it makes sense
+ */
+bool commit_block(struct world *world, const struct priv_block *record, int fd)
+{
+	struct netns *netns = record->netns < PRIV_NETNS_MAX ? world->netns[record->netns] : NULL;
+	struct steer_open **open;
+
+	if (!netns || !netns_block_ok(record)) {
+		close_fd(&fd);
+		return false;
+	}
+	open = &netns->open[STEER_BLOCK(record->address, record->class)];
+	if (*open)
+		close_fd(&fd);
+	else
+		*open = netns_map_block(fd);
+	return *open;
 }
 
 /**

@@ -32,7 +32,7 @@ static struct slice_conf *slice_of(struct draft *draft, uint32_t number)
  * @draft: draft
  * @world: what the relay has
  * @record: netns
- * @fd: packet TUN, `open` map, `traffic` map, link TAP, `link_traffic` map; taken over when the answer is true
+ * @fd: packet TUN, `traffic` map, link TAP, `link_traffic` map; taken over when the answer is true
  *
  * Return: whether it makes sense
  */
@@ -75,6 +75,35 @@ bool draft_address(struct draft *draft, const struct priv_address *record)
 		return false;
 	netns->address[netns->addresses++] = *record;
 	return true;
+}
+
+/**
+ * draft_block() - ports of one class can be opened on an address
+ * @draft: draft
+ * @world: what the relay has
+ * @record: block
+ * @fd: its part of the `open` map; taken over, whatever the answer
+ *
+ * Return: whether it makes sense
+ */
+bool draft_block(struct draft *draft, const struct world *world, const struct priv_block *record, int fd)
+{
+	struct draft_netns *netns = record->netns < PRIV_NETNS_MAX ? &draft->netns[record->netns] : NULL;
+	const struct netns *old = netns ? world->netns[record->netns] : NULL;
+	struct steer_open **open;
+
+	if (!netns || !netns->record.header.type || !netns_block_ok(record)) {
+		close_fd(&fd);
+		return false;
+	}
+	open = &netns->open[STEER_BLOCK(record->address, record->class)];
+	if (*open || (old && old->record.serial == netns->record.serial &&
+		      old->open[STEER_BLOCK(record->address, record->class)])) {
+		close_fd(&fd);
+		return true;
+	}
+	*open = netns_map_block(fd);
+	return *open;
 }
 
 /**

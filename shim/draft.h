@@ -12,6 +12,7 @@ struct draft_netns {
 	int fd[PRIV_NETNS_FDS];   /* -1 when the relay has it already */
 	unsigned addresses;
 	struct priv_address address[STEER_ADDRESSES_MAX];
+	struct steer_open *open[STEER_BLOCKS]; /* NULL when there is none, or the relay has it already */
 };
 
 struct draft_slice {
@@ -28,6 +29,7 @@ struct draft {
 /* One record each; false: it makes no sense. fds are taken over when the answer is true. */
 bool draft_netns(struct draft *draft, const struct world *world, const struct priv_netns *record, int fd[PRIV_NETNS_FDS]);
 bool draft_address(struct draft *draft, const struct priv_address *record);
+bool draft_block(struct draft *draft, const struct world *world, const struct priv_block *record, int fd);
 bool draft_slice(struct draft *draft, const struct world *world, const struct priv_slice *record, int *listener);
 bool draft_range(struct draft *draft, const struct priv_range *record);
 bool draft_slice_address(struct draft *draft, const struct priv_slice_address *record);

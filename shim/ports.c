@@ -14,7 +14,8 @@
  * too little.
  *
  * The `open` map follows `opened`: a byte is set as long as one reservation
- * of the port has steering on.
+ * of the port has steering on. The monitor makes a block of it before it grants
+ * a port there; where it could not, steering stays shut.
  */
 #include "ports.h"
 
@@ -189,33 +190,35 @@ void ports_add_flows(struct ports *ports, unsigned address, const struct policy_
 /**
  * ports_open() - one reservation more that wants packets
  * @ports: table
- * @open: map of the netns
+ * @open: blocks of the netns
  * @address: index
  * @span: class and ports, claimed
  */
-void ports_open(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span)
+void ports_open(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address,
+		const struct policy_range *span)
 {
-	struct steer_open *map = &open[STEER_BLOCK(address, span->class)];
+	struct steer_open *map = open[STEER_BLOCK(address, span->class)];
 	unsigned port;
 
 	for (port = span->lo; port <= span->hi; port++)
-		if (entry(ports, address, span->class, port)->opened++ == 0)
+		if (entry(ports, address, span->class, port)->opened++ == 0 && map)
 			__atomic_store_n(&map->port[port], STEER_PACKET_TUN, __ATOMIC_RELEASE);
 }
 
 /**
  * ports_shut() - one reservation less that wants packets
  * @ports: table
- * @open: map of the netns
+ * @open: blocks of the netns
  * @address: index
  * @span: class and ports, as opened
  */
-void ports_shut(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span)
+void ports_shut(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address,
+		const struct policy_range *span)
 {
-	struct steer_open *map = &open[STEER_BLOCK(address, span->class)];
+	struct steer_open *map = open[STEER_BLOCK(address, span->class)];
 	unsigned port;
 
 	for (port = span->lo; port <= span->hi; port++)
-		if (--entry(ports, address, span->class, port)->opened == 0)
+		if (--entry(ports, address, span->class, port)->opened == 0 && map)
 			__atomic_store_n(&map->port[port], STEER_CLOSED, __ATOMIC_RELEASE);
 }

@@ -65,7 +65,7 @@ void ports_unclaim(struct ports *ports, unsigned address, const struct policy_ra
 void ports_add_levels(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t levels);
 void ports_mark_readers(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice);
 void ports_add_flows(struct ports *ports, unsigned address, const struct policy_range *span, uint32_t flows);
-void ports_open(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span);
-void ports_shut(struct ports *ports, struct steer_open *open, unsigned address, const struct policy_range *span);
+void ports_open(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address, const struct policy_range *span);
+void ports_shut(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address, const struct policy_range *span);
 
 #endif

@@ -47,6 +47,7 @@ union message {
 	struct priv_routes_news routes_news;
 	struct priv_reserved reserved;
 	struct priv_routed routed;
+	struct priv_block block;
 	uint8_t bytes[PRIV_MESSAGE_MAX];
 };
 
@@ -68,7 +69,7 @@ static bool take_begin(const union message *message, int *fd)
 /**
  * take_netns() - NETNS
  * @message: message
- * @fd: five, taken over
+ * @fd: four, taken over
  */
 static bool take_netns(const union message *message, int *fd)
 {
@@ -84,6 +85,18 @@ static bool take_address(const union message *message, int *fd)
 {
 	(void)fd;
 	return draft_address(&upstream.draft, &message->address);
+}
+
+/**
+ * take_block() - BLOCK
+ * @message: message
+ * @fd: one, taken over
+ */
+static bool take_block(const union message *message, int *fd)
+{
+	if (upstream.draft.begun)
+		return draft_block(&upstream.draft, upstream.world, &message->block, *fd);
+	return commit_block(upstream.world, &message->block, *fd);
 }
 
 /**
@@ -267,6 +280,7 @@ static const struct {
 	[PRIV_SHUTDOWN] = {sizeof(struct priv_plain), 0, ALWAYS, take_shutdown},
 	[PRIV_RESERVED] = {sizeof(struct priv_reserved), 0, ALWAYS, take_reserved},
 	[PRIV_ROUTED] = {sizeof(struct priv_routed), 0, ALWAYS, take_routed},
+	[PRIV_BLOCK] = {sizeof(struct priv_block), 1, ALWAYS, take_block},
 };
 
 /**

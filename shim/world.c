@@ -23,7 +23,6 @@
 
 static_assert(STEER_ADDRESSES_MAX == 32, "a set of address indices is a uint32_t");
 
-#define OPEN_BYTES (sizeof(struct steer_open) * STEER_BLOCKS)
 #define TRAFFIC_BYTES (sizeof(struct steer_traffic) * STEER_SLICES_MAX)
 #define LINK_TRAFFIC_BYTES (sizeof(struct steer_link_traffic) * STEER_LINKS_MAX)
 
@@ -47,7 +46,7 @@ static void *map_shared(int fd, size_t bytes, int protection)
  * netns_new() - a netns without addresses and slices
  * @world: where it belongs
  * @record: what the monitor said
- * @fd: packet TUN, `open` map, `traffic` map, link TAP, `link_traffic` map; taken over, whatever the answer
+ * @fd: packet TUN, `traffic` map, link TAP, `link_traffic` map; taken over, whatever the answer
  * @tun_ready: called when the TUN can be read
  *
  * Return: the netns, or NULL and errno.
@@ -66,13 +65,12 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 	netns->world = world;
 	netns->record = *record;
 	netns->tun = (struct watch){.ready = tun_ready, .fd = fd[0]};
-	netns->tap = (struct watch){.fd = fd[3]};
-	netns->open = map_shared(fd[1], OPEN_BYTES, PROT_READ | PROT_WRITE);
-	netns->traffic = map_shared(fd[2], TRAFFIC_BYTES, PROT_READ | PROT_WRITE);
-	netns->link_traffic = map_shared(fd[4], LINK_TRAFFIC_BYTES, PROT_READ);
+	netns->tap = (struct watch){.fd = fd[2]};
+	netns->traffic = map_shared(fd[1], TRAFFIC_BYTES, PROT_READ | PROT_WRITE);
+	netns->link_traffic = map_shared(fd[3], LINK_TRAFFIC_BYTES, PROT_READ);
 	LIST_INIT(&netns->slices);
 	routes_init(&netns->routes);
-	if (!netns->open || !netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
+	if (!netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
 	    flowtab_init(&netns->shard.holds) < 0 || flowtab_init(&netns->shard.readers) < 0 ||
 	    loop_watch(&netns->tun, EPOLLIN) < 0) {
 		netns_free(netns);
@@ -88,6 +86,7 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 void netns_free(struct netns *netns)
 {
 	int saved = errno;
+	unsigned i;
 
 	loop_close(&netns->tun);
 	loop_close(&netns->tap);
@@ -95,14 +94,35 @@ void netns_free(struct netns *netns)
 	flowtab_free(&netns->shard.holds);
 	flowtab_free(&netns->shard.readers);
 	ports_free(&netns->shard.ports);
-	if (netns->open)
-		munmap(netns->open, OPEN_BYTES);
+	for (i = 0; i < STEER_BLOCKS; i++)
+		if (netns->open[i])
+			munmap(netns->open[i], sizeof(*netns->open[i]));
 	if (netns->traffic)
 		munmap(netns->traffic, TRAFFIC_BYTES);
 	if (netns->link_traffic)
 		munmap((void *)(uintptr_t)netns->link_traffic, LINK_TRAFFIC_BYTES);
 	free(netns);
 	errno = saved;
+}
+
+/**
+ * netns_block_ok() - whether a block that the monitor tells of can be
+ * @record: what it said
+ */
+bool netns_block_ok(const struct priv_block *record)
+{
+	return record->address < STEER_ADDRESSES_MAX && record->class < STEER_CLASSES;
+}
+
+/**
+ * netns_map_block() - map a block of the `open` map
+ * @fd: block; closed, whatever the answer
+ *
+ * Return: the mapping, or NULL and errno.
+ */
+struct steer_open *netns_map_block(int fd)
+{
+	return map_shared(fd, sizeof(struct steer_open), PROT_READ | PROT_WRITE);
 }
 
 /**

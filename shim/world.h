@@ -68,7 +68,7 @@ struct netns {
 	struct priv_netns record; /* record.mtu is kept up to date */
 	bool gone;                /* being detached: the monitor holds nothing in it any more */
 	struct watch tun, tap;         /* packet TUN, link TAP */
-	struct steer_open *open;       /* [STEER_BLOCKS] */
+	struct steer_open *open[STEER_BLOCKS]; /* NULL: the monitor has made no such block */
 	struct steer_traffic *traffic; /* [STEER_SLICES_MAX] */
 	const struct steer_link_traffic *link_traffic; /* [STEER_LINKS_MAX] */
 	struct address_set addresses;
@@ -111,6 +111,8 @@ struct world {
 struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[PRIV_NETNS_FDS],
 			watch_fn *tun_ready);
 void netns_free(struct netns *netns);
+bool netns_block_ok(const struct priv_block *record);
+struct steer_open *netns_map_block(int fd);
 bool netns_set_address(struct netns *netns, const struct priv_address *record);
 int netns_address(const struct netns *netns, const struct addr *addr);
 uint32_t netns_family(const struct netns *netns, int family);

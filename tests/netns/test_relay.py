@@ -536,7 +536,7 @@ def test_detach():
         flow = client.open(proto.UDP, port=40000)
         client.stats()
         fds = relay.fds()
-        old = relay.tun, relay.tun_relay, relay.open_fd, relay.traffic_fd
+        old = relay.tun, relay.tun_relay, relay.traffic_fd, *(fd for fd, _ in relay.blocks.values())
         relay.make_netns()
         relay.serial = 2
         relay.configure(Slice())

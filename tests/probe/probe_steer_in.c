@@ -289,8 +289,8 @@ static void test_stale(struct world *w)
 	steering_close_all(&w->ns);
 	packet_make(&packet, &r);
 	wire_send(w, &packet);
-	for (unsigned block = 0; block < STEER_BLOCKS; block++)
-		w->open[block].port[PORT] = STEER_PACKET_TUN;
+	for (unsigned block = 0; block < w->ns.addresses * STEER_CLASSES; block++)
+		w->open[block]->port[PORT] = STEER_PACKET_TUN;
 	tap_ok(tun_silent(w, &packet), "%s: after steering_close_all() nothing is steered", mode);
 }
 

@@ -288,7 +288,7 @@ static void give(struct world *world, uint16_t port, unsigned slice, bool held, 
 
 		steering_allow(&world->ns, block / STEER_CLASSES, &range, slice);
 		steering_hold(&world->ns, block / STEER_CLASSES, range.class, port, held);
-		world->open[block].port[port] = open ? STEER_PACKET_TUN : STEER_CLOSED;
+		world->open[block]->port[port] = open ? STEER_PACKET_TUN : STEER_CLOSED;
 	}
 }
 
@@ -307,6 +307,26 @@ static struct steer_prefix denied(unsigned slice, const char *text)
 	row.len = STEER_PREFIX_LEN(prefix.len);
 	memcpy(&row.addr, &prefix.addr, sizeof(row.addr));
 	return row;
+}
+
+/**
+ * make_blocks() - blocks for all classes on all addresses
+ * @world: the world
+ */
+static void make_blocks(struct world *world)
+{
+	for (unsigned i = 0; i < world->ns.addresses * STEER_CLASSES; i++) {
+		const enum steer_class class = i % STEER_CLASSES;
+		struct steer_open *open;
+
+		if (steering_block(&world->ns, i / STEER_CLASSES, class) < 0)
+			tap_bail("steering_block");
+		open = mmap(NULL, sizeof(*open), PROT_READ | PROT_WRITE, MAP_SHARED,
+			    steering_open_fd(&world->ns, i / STEER_CLASSES, class), 0);
+		if (open == MAP_FAILED)
+			tap_bail("mmap of a block");
+		world->open[i] = open;
+	}
 }
 
 /**
@@ -329,6 +349,7 @@ static void configure(struct world *world)
 		tap_bail("steering_deny");
 	if (steering_slice(&world->ns, SLICE, &plain) < 0 || steering_slice(&world->ns, SLICE_LOCAL, &local) < 0)
 		tap_bail("steering_slice");
+	make_blocks(world);
 	give(world, PORT, SLICE, true, true);
 	give(world, PORT_OTHER, SLICE, true, true);
 	give(world, PORT_CLOSED, SLICE, true, false);
@@ -350,11 +371,9 @@ void world_steer(struct world *world)
 		tap_bail("steering_load");
 	if (steering_attach(&world->ns, world->uplink) < 0 || steering_attach(&world->ns, 1) < 0)
 		tap_bail("steering_attach");
-	world->open =
-		mmap(NULL, STEER_BLOCKS * sizeof(*world->open), prot, MAP_SHARED, steering_open_fd(&world->ns), 0);
 	world->traffic = mmap(NULL, STEER_SLICES_MAX * sizeof(*world->traffic), prot, MAP_SHARED,
 			      steering_traffic_fd(&world->ns), 0);
-	if (world->open == MAP_FAILED || world->traffic == MAP_FAILED)
+	if (world->traffic == MAP_FAILED)
 		tap_bail("mmap of a map");
 	configure(world);
 }
@@ -388,8 +407,9 @@ void world_stale(void)
 void world_free(struct world *world)
 {
 	steering_unload(&world->ns);
-	if (world->open)
-		munmap(world->open, STEER_BLOCKS * sizeof(*world->open));
+	for (unsigned i = 0; i < STEER_BLOCKS; i++)
+		if (world->open[i])
+			munmap(world->open[i], sizeof(*world->open[i]));
 	if (world->traffic)
 		munmap(world->traffic, STEER_SLICES_MAX * sizeof(*world->traffic));
 	close(world->wire);

@@ -42,7 +42,7 @@ struct world {
 	int wire;       /* AF_PACKET at the peer's end of the veth */
 	unsigned wire_ifindex, uplink;
 	uint8_t host_mac[6], peer_mac[6];
-	struct steer_open *open;
+	struct steer_open *open[STEER_BLOCKS]; /* of the addresses that there are */
 	struct steer_traffic *traffic;
 };
 

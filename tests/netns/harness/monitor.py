@@ -24,10 +24,10 @@ from . import proto
 from .broker import RELAY_USER, program
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT, ADDRESS_NEWS, ROUTES_NEWS,
- SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK, LINK_NEWS) = range(1, 24)
+ SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK, LINK_NEWS,
+ BLOCK) = range(1, 25)
 HEADER = struct.Struct("=II")
 PORTS, CLASSES, ADDRESSES, SLICES = 65536, 6, 32, 1024
-OPEN_BYTES = PORTS * CLASSES * ADDRESSES
 TRAFFIC = 384  # bytes of one slice
 LINKS, LINK_TRAFFIC = 4096, 320
 ANY_ADDRESS = 0xFF
@@ -101,11 +101,9 @@ class Monitor:
         for end in (self.tun, self.tun_relay):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self.tun_relay.setblocking(False)
-        self.open_fd = os.memfd_create("open")
+        self.blocks = {}  # (address index, class): (fd, its bytes)
         self.traffic_fd = os.memfd_create("traffic")
-        os.ftruncate(self.open_fd, OPEN_BYTES)
         os.ftruncate(self.traffic_fd, TRAFFIC * SLICES)
-        self.open_map = mmap.mmap(self.open_fd, OPEN_BYTES)
         self.traffic = mmap.mmap(self.traffic_fd, TRAFFIC * SLICES)
         self.tap, self.tap_relay = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.tap_relay.setblocking(False)
@@ -165,19 +163,30 @@ class Monitor:
         self.slices = list(slices)
         self.send(message(BEGIN))
         self.send(message(NETNS, struct.pack("=IIII32s", 0, self.serial, self.mtu, 0, b"default")),
-                  [self.tun_relay.fileno(), self.open_fd, self.traffic_fd, self.tap_relay.fileno(), self.link_traffic_fd])
+                  [self.tun_relay.fileno(), self.traffic_fd, self.tap_relay.fileno(), self.link_traffic_fd])
         for index, address in enumerate(self.addresses):
             self.send(message(ADDRESS, struct.pack("=IBBxx16s", 0, index, 1, proto.mapped(address))))
+            self.tell_blocks(index)
         for one in slices:
             for data, fds in one.records(self.listener(one.name)):
                 self.send(data, fds)
         self.send(message(COMMIT))
+
+    def tell_blocks(self, index):
+        """Tells the blocks of an address, which are made at the first time."""
+        for kind in range(CLASSES):
+            if (index, kind) not in self.blocks:
+                fd = os.memfd_create("open")
+                os.ftruncate(fd, PORTS)
+                self.blocks[index, kind] = fd, mmap.mmap(fd, PORTS)
+            self.send(message(BLOCK, struct.pack("=IBBxx", 0, index, kind)), [self.blocks[index, kind][0]])
 
     def address_news(self, address, present):
         """An address has come or gone."""
         if address not in self.addresses:
             self.addresses.append(address)
         index = self.addresses.index(address)
+        self.tell_blocks(index)
         self.send(message(ADDRESS_NEWS, struct.pack("=IBBxx16s", 0, index, present, proto.mapped(address))))
 
     def routes_news(self, mtu=1500):
@@ -238,7 +247,7 @@ class Monitor:
 
     def is_open(self, port, kind=proto.TCP, address=0):
         """The byte in the open map."""
-        return self.open_map[(address * CLASSES + kind) * PORTS + port]
+        return self.blocks[address, kind][1][port] if (address, kind) in self.blocks else 0
 
     def drained(self, number=1):
         """What the relay says it has taken out for a slice."""
@@ -292,7 +301,7 @@ class Monitor:
             self.process.wait()
         for sock in (self.channel, self.tun, self.tun_relay, self.tap, self.tap_relay, *self.listeners.values()):
             sock.close()
-        for fd in (self.open_fd, self.traffic_fd, self.link_traffic_fd, self.root):
+        for fd in (*(fd for fd, _ in self.blocks.values()), self.traffic_fd, self.link_traffic_fd, self.root):
             os.close(fd)
         shutil.rmtree(self.directory)
 

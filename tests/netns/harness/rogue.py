@@ -15,9 +15,9 @@ from .proto import mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
  ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK,
- LINK_NEWS) = range(1, 24)
+ LINK_NEWS, BLOCK) = range(1, 25)
 ANY_ADDRESS = 0xFF
-PORTS, CLASSES, ADDRESSES = 65536, 6, 32
+PORTS = 65536
 
 
 class Rogue:
@@ -34,7 +34,8 @@ class Rogue:
         os.chmod(path, 0o777)
         self.listener.listen()
         self.listener.settimeout(20)
-        self.lifeline = self.channel = self.tun = self.tap = self.open_map = None
+        self.lifeline = self.channel = self.tun = self.tap = None
+        self.blocks = []
         self.addresses = {}
 
     def take_over(self):
@@ -47,8 +48,9 @@ class Rogue:
             data, fds, _, _ = socket.recv_fds(self.channel, 256, 8)
             kind, _ = struct.unpack_from("=II", data)
             if kind == NETNS:
-                self.tun, self.tap = fds[0], fds[3]
-                self.open_map = mmap.mmap(fds[1], PORTS * CLASSES * ADDRESSES)
+                self.tun, self.tap = fds[0], fds[2]
+            elif kind == BLOCK:
+                self.blocks.append(mmap.mmap(fds[0], PORTS))
             elif kind == ADDRESS:
                 index = data[12]
                 self.addresses[bytes(data[16:32])] = index
@@ -73,7 +75,8 @@ class Rogue:
 
     def scribble(self):
         """Opens everything that can be opened."""
-        self.open_map[:] = b"\1" * len(self.open_map)
+        for block in self.blocks:
+            block[:] = b"\1" * PORTS
 
     def write(self, packet):
         """Puts a packet, any packet, into the TUN. An error counts as refused."""
@@ -91,9 +94,9 @@ class Rogue:
             if fd is not None:
                 os.close(fd)
         self.tun = self.tap = None
-        if self.open_map is not None:
-            self.open_map.close()
-            self.open_map = None
+        for block in self.blocks:
+            block.close()
+        self.blocks = []
         self.channel = self.lifeline = None
 
     def close(self):

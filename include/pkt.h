@@ -33,8 +33,10 @@ struct pkt {
 	uint32_t id;	     /* identification: of the IPv4 header, of the IPv6 fragment header (else 0); host byte order */
 	struct addr src, dst;
 	uint16_t sport, dport; /* host byte order; both are the identifier for ICMP echo and timestamp */
+	uint8_t tcp_flags;
 
 	/* the packet inside an ICMP error, as its sender (this host) sent it */
+	uint16_t inner, inner_transport; /* offsets of its IP header and its transport header */
 	uint8_t inner_protocol;
 	struct addr inner_src, inner_dst;
 	uint16_t inner_sport, inner_dport;

@@ -51,7 +51,12 @@
 	X(QUEUE_FULL, "queue-full", ENOBUFS, "the flow's reader is too slow") \
 	X(NO_FLOW, "no-flow", ENOENT, "no flow matches") \
 	X(ERROR_UNWANTED, "error-unwanted", ENOENT, "ICMP error about a flow that did not ask for errors") \
-	X(MARTIAN, "martian", EINVAL, "source address cannot be on the wire")
+	X(MARTIAN, "martian", EINVAL, "source address cannot be on the wire") \
+	/* links */ \
+	X(LOCAL, "local", EPERM, "destination is the host itself, and the slice is not local") \
+	X(NO_LINK, "no-link", ENOENT, "comes from no link") \
+	X(NO_MAPPING, "no-mapping", ENOENT, "nothing of the link is translated to the port") \
+	X(NAPT_EXHAUSTED, "napt-exhausted", ENOBUFS, "the link has no port left to translate to")
 
 enum verdict {
 #define X(symbol, name, error, text) VERDICT_##symbol,

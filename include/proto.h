@@ -6,7 +6,8 @@
  * (network order, see addr.h). No padding: every field is at its natural
  * alignment, and the static_asserts below hold the sizes still. A request
  * carries an id of the client's choice; its one reply carries the same id.
- * Events carry id 0. The client sends no file descriptors.
+ * Events carry id 0. The client sends file descriptors with one request alone:
+ * one with PROTO_LINK.
  *
  * The relay takes a client's next request only when the client has read every
  * earlier reply (struct proto_opened is large enough to make the socket
@@ -26,6 +27,8 @@
 #define PROTO_NAME_MAX 32	/* a slice's name with its NUL */
 #define PROTO_SOCKET_SUFFIX ".sock" /* RUN_DIR/slices/NAME.sock */
 #define PROTO_FLOWS_MAX 32	/* rows in one struct proto_flows */
+#define PROTO_LINKS_MAX 16	/* rows in one struct proto_links_reply */
+#define PROTO_MAPPINGS_MAX 64	/* rows in one struct proto_mappings_reply */
 
 enum proto_type {
 	PROTO_HELLO = 1,
@@ -37,6 +40,9 @@ enum proto_type {
 	PROTO_PORT,
 	PROTO_EVENT, /* relay to client only */
 	PROTO_NETNS,
+	PROTO_LINK,
+	PROTO_LINKS,
+	PROTO_MAPPINGS,
 	PROTO_TYPES
 };
 
@@ -213,6 +219,7 @@ struct proto_port_reply {
 #define PROTO_EVENT_ADDRESS_BACK 4
 #define PROTO_EVENT_ROUTES 5	   /* forget what PROTO_ROUTE said */
 #define PROTO_EVENT_MISSED 6	   /* events were lost while replies went unread: ask INFO again */
+#define PROTO_EVENT_UNLINKED 7	   /* this conversation's link is gone; `flow` is its number */
 struct proto_event {
 	struct proto_header header;
 	uint32_t event;
@@ -238,6 +245,96 @@ struct proto_netns_reply {
 	uint64_t unknown_steer[STEER_REASONS_MAX];
 };
 
+/*
+ * A link: eth0 in the network namespace whose fd comes with the request. It
+ * lives as long as the conversation, which has one link at most. Each class has
+ * its own block of ports: from lo on, `count` of them. lo..direct_hi the client
+ * may use as they are, the rest is where its other ports are translated to.
+ */
+#define PROTO_LINK_STRICT STEER_LINK_STRICT /* no translation: another port is refused; direct_hi is hi */
+#define PROTO_LINK_QUIET STEER_LINK_QUIET   /* what the client's kernel says of ports without a socket stays inside */
+#define PROTO_LINK_COUNT 256		    /* ports of a block when the client does not say */
+
+struct proto_link {
+	struct proto_header header;
+	uint32_t flags;	/* PROTO_LINK_ */
+	uint16_t count;	/* ports of each block, rounded up to STEER_LINK_UNIT; 0: PROTO_LINK_COUNT */
+	uint16_t port[STEER_LINK_CLASSES]; /* first port, a multiple of STEER_LINK_UNIT; 0: choose, the same for all where possible */
+};
+
+struct proto_block {
+	uint16_t lo, hi; /* hi 0: the slice has no ports of the class */
+	uint16_t direct_hi;
+	uint16_t pad;
+};
+
+struct proto_link_reply {
+	struct proto_header header;
+	int32_t error; /* errno */
+	uint32_t link; /* number, 1 to STEER_LINKS_MAX - 1 */
+	uint32_t mtu;
+	uint8_t addresses; /* rows used below */
+	uint8_t local;	   /* the host's own sockets are at PROTO_LINK_HOST4 and PROTO_LINK_HOST6 */
+	uint8_t pad[2];
+	struct proto_block block[STEER_LINK_CLASSES];
+	struct addr address[STEER_ADDRESSES_MAX]; /* the slice's that are present */
+	char text[64]; /* what was refused and why, for people; "" when granted */
+};
+
+/* The host as seen from a link, where its own addresses are the link's */
+#define PROTO_LINK_HOST4 "192.0.0.8"	 /* RFC 7600: no other host has it */
+#define PROTO_LINK_HOST6 "64:ff9b:1::8" /* RFC 8215: local use */
+
+/* The links of this slice whose number is above `after`, in order */
+struct proto_links {
+	struct proto_header header;
+	uint32_t after;
+	uint32_t pad;
+};
+
+struct proto_link_row {
+	uint32_t link;
+	uint32_t uid;
+	uint32_t flags;
+	uint32_t mappings; /* in use */
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes; /* of all */
+	uint64_t rx_translated, tx_translated; /* packets, of these */
+	uint64_t refused; /* both directions, all reasons, by steering and by the relay */
+	uint64_t created, expired, displaced, exhausted; /* mappings; of exhausted: packets that got none */
+	struct proto_block block[STEER_LINK_CLASSES];
+};
+
+struct proto_links_reply {
+	struct proto_header header;
+	int32_t error;
+	uint32_t rows; /* 0: no more */
+	struct proto_link_row row[PROTO_LINKS_MAX];
+};
+
+/* The mappings of a link behind the one at (class, outer), in order; the first ones: class 0, outer 0 */
+struct proto_mappings {
+	struct proto_header header;
+	uint32_t link;
+	uint16_t class;
+	uint16_t outer;
+};
+
+struct proto_mapping_row {
+	uint8_t class;
+	uint8_t host; /* its remote is the host itself */
+	uint16_t inner, outer; /* ports or ids */
+	uint16_t remote_port; /* of the last packet sent */
+	uint32_t age_ms, idle_ms;
+	struct addr local, remote;
+};
+
+struct proto_mappings_reply {
+	struct proto_header header;
+	int32_t error; /* 0, ENOENT: no such link of the slice */
+	uint32_t rows; /* 0: no more */
+	struct proto_mapping_row row[PROTO_MAPPINGS_MAX];
+};
+
 #define PROTO_MESSAGE_MAX 4096
 
 static_assert(sizeof(struct proto_hello_reply) == 56, "no padding");
@@ -248,5 +345,10 @@ static_assert(sizeof(struct proto_flow_row) == 96, "no padding");
 static_assert(sizeof(struct proto_flows_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 static_assert(sizeof(struct proto_stats_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 static_assert(sizeof(struct proto_netns_reply) == 1744, "no padding");
+static_assert(sizeof(struct proto_link) == 20, "no padding");
+static_assert(sizeof(struct proto_link_reply) == 624, "no padding");
+static_assert(sizeof(struct proto_link_row) == 128, "no padding");
+static_assert(sizeof(struct proto_mapping_row) == 48, "no padding");
+static_assert(sizeof(struct proto_mappings_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 
 #endif

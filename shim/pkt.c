@@ -264,6 +264,8 @@ static enum verdict parse_inner(struct pkt *pkt, const uint8_t *data, size_t len
 
 	if (!headers)
 		return VERDICT_TRANSPORT;
+	pkt->inner = (uint16_t)(data - pkt->data);
+	pkt->inner_transport = (uint16_t)(pkt->inner + headers);
 	data += headers;
 	len -= headers;
 	if (has_ports[pkt->inner_protocol]) {
@@ -408,6 +410,8 @@ static inline enum verdict parse_transport(struct pkt *pkt)
 		pkt->sport = read_u16(data);
 		pkt->dport = read_u16(data + 2);
 	}
+	if (pkt->protocol == IPPROTO_TCP)
+		pkt->tcp_flags = data[13];
 	if (pkt->protocol == (pkt->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return parse_icmp(pkt, data, len);
 	return VERDICT_PASS;

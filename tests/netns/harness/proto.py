@@ -29,7 +29,7 @@ ANY = b"\0" * 16
 
 VERDICTS = """pass short version header-length length checksum extension transport option source-route fragment
 read-only protocol icmp-type source port remote loopback multicast broadcast unspecified link-local denied too-big
-no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian""".split()
+no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian local no-link no-mapping napt-exhausted""".split()
 
 
 def mapped(address):

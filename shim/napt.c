@@ -1,0 +1,893 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * napt.c: translation of a client's ports into a pool of ports (NAPT)
+ *
+ * Each pool port of each class (TCP, UDP, ICMP identifiers) has its one
+ * struct mapping, free or in use, so that the way in is an index and the memory
+ * is fixed. The way out is a hash of class, inner address and inner port, keyed,
+ * because programs choose their ports. A mapping is independent of the endpoint
+ * (RFC 4787): one inner port has one outer port, whomever it talks to, and
+ * everybody may answer. The one exception is the host itself, see below.
+ *
+ * Free ports wait in a queue, in random order at first (RFC 6056), so a port is
+ * used again as late as possible. A mapping in use is in the list of its class
+ * and state, the least recently used one first; all of a list have the same
+ * timeout, so what has expired is at its head.
+ *
+ *	        first packet out
+ *	FREE ----------------------> NEW --answer--> ANSWERED (UDP), ECHOED (ICMP)
+ *	                              |
+ *	                              |--answer, then ACK--> ESTABLISHED
+ *	                              |                       |      ^
+ *	                              `---RST, FIN both ways--+-> CLOSING
+ *
+ * The pool is small and tools that scan use a new port for every packet. When
+ * it is empty the oldest mapping that nobody is likely to miss is displaced: one
+ * without an answer, one that is closing, an echo, each after it was idle for a
+ * moment (see timeouts[]). An open connection or an answered UDP port never is.
+ *
+ * A RST from outside may be forged, and is not checked for its sequence number:
+ * a connection that goes on sending is established again.
+ *
+ * The host itself has the client's own address, so the client sees it under an
+ * alias. A packet to the alias goes to the outer address it comes from, by a
+ * mapping of its own that only the host may answer, and its answer comes from
+ * the alias.
+ *
+ * Later fragments have no ports. They follow the first one, if that passed less
+ * than two seconds ago. ICMP errors are matched by the packet that they quote,
+ * which is turned back into the one that was sent, its checksums included.
+ * Checksums are changed by the difference (RFC 1624), so a wrong one stays wrong.
+ */
+#include "napt.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flowtab.h"
+#include "util.h"
+
+#define SECOND 1000000000ULL
+#define MILLISECOND 1000000ULL
+
+/* Bits of struct mapping's `seen` */
+#define SEEN_ANSWER 0x01
+#define SEEN_FIN_OUT 0x02
+#define SEEN_FIN_IN 0x04
+#define SEEN_FINS (SEEN_FIN_OUT | SEEN_FIN_IN)
+
+/* How long a mapping of each state may be idle, ns, and after which time it may be displaced (0: never) */
+static const struct {
+	uint64_t timeout, displaceable;
+} timeouts[NAPT_STATES] = {
+	[NAPT_NEW] = {30 * SECOND, 1 * SECOND},
+	[NAPT_ANSWERED] = {120 * SECOND, 0},
+	[NAPT_ECHOED] = {60 * SECOND, 5 * SECOND},
+	[NAPT_ESTABLISHED] = {7440 * SECOND, 0},
+	[NAPT_CLOSING] = {10 * SECOND, 200 * MILLISECOND},
+};
+
+/* Hashed and compared as bytes */
+struct key {
+	struct addr inner;
+	uint16_t port;
+	uint8_t class, host;
+	uint8_t pad[4];
+};
+
+static_assert(sizeof(struct key) == 24, "hashed as three words");
+
+/**
+ * pool_size() - how many ports there are
+ * @pool: of a class
+ */
+static unsigned pool_size(const struct napt_pool *pool)
+{
+	return pool->hi ? (unsigned)(pool->hi - pool->lo) + 1 : 0;
+}
+
+/**
+ * count_mappings() - how many mappings there can be
+ * @conf: configuration
+ */
+static unsigned count_mappings(const struct napt_conf *conf)
+{
+	unsigned class, sum = 0;
+
+	for (class = 0; class < NAPT_CLASSES; class ++)
+		sum += pool_size(&conf->pool[class]);
+	return sum;
+}
+
+/**
+ * count_buckets() - how many hash values are told apart
+ * @mappings: there can be
+ *
+ * Return: a power of two, not less than @mappings
+ */
+static unsigned count_buckets(unsigned mappings)
+{
+	unsigned buckets = 1;
+
+	while (buckets < mappings)
+		buckets *= 2;
+	return buckets;
+}
+
+/**
+ * napt_size() - the memory that napt_new() takes
+ * @conf: configuration
+ *
+ * Return: bytes
+ */
+size_t napt_size(const struct napt_conf *conf)
+{
+	unsigned mappings = count_mappings(conf);
+
+	return sizeof(struct napt) + mappings * sizeof(struct mapping) + count_buckets(mappings) * sizeof(uint16_t);
+}
+
+/**
+ * list_of() - the list that a mapping is in
+ * @napt: translation
+ * @mapping: mapping
+ */
+static struct napt_list *list_of(struct napt *napt, const struct mapping *mapping)
+{
+	return &napt->list[mapping->class][mapping->state];
+}
+
+/**
+ * list_add() - put a mapping at the young end of its class's and state's list
+ * @napt: translation
+ * @mapping: in no list
+ */
+static void list_add(struct napt *napt, struct mapping *mapping)
+{
+	struct napt_list *list = list_of(napt, mapping);
+	uint16_t index = (uint16_t)(mapping - napt->mapping);
+
+	mapping->older = list->youngest;
+	mapping->younger = NAPT_NONE;
+	if (list->youngest == NAPT_NONE)
+		list->oldest = index;
+	else
+		napt->mapping[list->youngest].younger = index;
+	list->youngest = index;
+}
+
+/**
+ * list_remove() - take a mapping out of its list
+ * @napt: translation
+ * @mapping: in one
+ */
+static void list_remove(struct napt *napt, const struct mapping *mapping)
+{
+	struct napt_list *list = list_of(napt, mapping);
+
+	if (mapping->older == NAPT_NONE)
+		list->oldest = mapping->younger;
+	else
+		napt->mapping[mapping->older].younger = mapping->younger;
+	if (mapping->younger == NAPT_NONE)
+		list->youngest = mapping->older;
+	else
+		napt->mapping[mapping->younger].older = mapping->older;
+}
+
+/**
+ * fill_pool() - queue a class's ports as free, in random order
+ * @napt: translation
+ * @class: enum steer_class
+ */
+static void fill_pool(struct napt *napt, unsigned class)
+{
+	const struct napt_pool *pool = &napt->conf.pool[class];
+	struct mapping *mapping = &napt->mapping[napt->first[class]];
+	unsigned i, size = pool_size(pool);
+
+	for (i = 0; i < size; i++) {
+		mapping[i].class = (uint8_t) class;
+		mapping[i].outer_port = (uint16_t)(pool->lo + i);
+	}
+	for (i = size; i-- > 0;) { /* Fisher-Yates; `chain` holds the order, it means nothing else yet */
+		uint64_t draw[1] = {(uint64_t) class << 32 | i};
+		unsigned other = (unsigned)(flowtab_hash(napt->conf.secret, draw, 1) % (i + 1));
+		uint16_t chosen = mapping[other].chain ? mapping[other].chain : (uint16_t)(other + 1);
+
+		mapping[other].chain = mapping[i].chain ? mapping[i].chain : (uint16_t)(i + 1);
+		list_add(napt, &mapping[chosen - 1]);
+	}
+}
+
+/**
+ * napt_new() - a translation without mappings
+ * @conf: configuration; pools of all classes together have fewer than 65,535 ports
+ *
+ * Return: the translation, or NULL and ENOMEM, EINVAL.
+ */
+struct napt *napt_new(const struct napt_conf *conf)
+{
+	unsigned mappings = count_mappings(conf), class, state;
+	struct napt *napt;
+
+	if (mappings >= NAPT_NONE) {
+		errno = EINVAL;
+		return NULL;
+	}
+	napt = calloc(1, napt_size(conf));
+	if (!napt)
+		return NULL;
+	napt->conf = *conf;
+	napt->mappings = (uint16_t)mappings;
+	napt->mask = (uint16_t)(count_buckets(mappings) - 1);
+	napt->bucket = (uint16_t *)&napt->mapping[mappings];
+	memset(napt->bucket, 0xff, (napt->mask + 1U) * sizeof(*napt->bucket));
+	for (class = 0; class < NAPT_CLASSES; class ++) {
+		if (class)
+			napt->first[class] = (uint16_t)(napt->first[class - 1] + pool_size(&conf->pool[class - 1]));
+		for (state = 0; state < NAPT_STATES; state++)
+			napt->list[class][state] = (struct napt_list){NAPT_NONE, NAPT_NONE};
+		fill_pool(napt, class);
+	}
+	return napt;
+}
+
+/**
+ * napt_free() - let go of a translation with all its mappings
+ * @napt: translation, or NULL
+ */
+void napt_free(struct napt *napt)
+{
+	free(napt);
+}
+
+/**
+ * bucket_of() - where the mappings with the hash of a key begin
+ * @napt: translation
+ * @key: key
+ */
+static uint16_t *bucket_of(struct napt *napt, const struct key *key)
+{
+	return &napt->bucket[flowtab_hash(napt->conf.secret, key, sizeof(*key) / sizeof(uint64_t)) & napt->mask];
+}
+
+/**
+ * key_of() - what a mapping is found by on the way out
+ * @mapping: in use
+ */
+static struct key key_of(const struct mapping *mapping)
+{
+	return (struct key){
+		.inner = mapping->inner, .port = mapping->inner_port, .class = mapping->class, .host = mapping->host};
+}
+
+/**
+ * find() - the mapping of a key
+ * @napt: translation
+ * @key: key
+ *
+ * Return: the mapping, or NULL.
+ */
+static struct mapping *find(struct napt *napt, const struct key *key)
+{
+	uint16_t index;
+
+	for (index = *bucket_of(napt, key); index != NAPT_NONE; index = napt->mapping[index].chain) {
+		struct mapping *mapping = &napt->mapping[index];
+
+		if (mapping->inner_port == key->port && mapping->class == key->class && mapping->host == key->host &&
+		    addr_eq(&mapping->inner, &key->inner))
+			return mapping;
+	}
+	return NULL;
+}
+
+/**
+ * set_state() - a mapping is used now, and in some state from now on
+ * @napt: translation
+ * @mapping: in a list
+ * @state: enum napt_state
+ * @now: ns
+ */
+static void set_state(struct napt *napt, struct mapping *mapping, enum napt_state state, uint64_t now)
+{
+	list_remove(napt, mapping);
+	mapping->state = (uint8_t)state;
+	mapping->used_ns = now;
+	list_add(napt, mapping);
+}
+
+/**
+ * is_expired() - whether a mapping has been idle for too long
+ * @mapping: in use
+ * @now: ns
+ */
+static bool is_expired(const struct mapping *mapping, uint64_t now)
+{
+	return now - mapping->used_ns > timeouts[mapping->state].timeout;
+}
+
+/**
+ * napt_release() - end a mapping; its port is free, and will be used again after all others that are
+ * @napt: translation
+ * @mapping: in use
+ */
+void napt_release(struct napt *napt, struct mapping *mapping)
+{
+	const struct key key = key_of(mapping);
+	uint16_t *at = bucket_of(napt, &key), index = (uint16_t)(mapping - napt->mapping);
+
+	while (*at != index)
+		at = &napt->mapping[*at].chain;
+	*at = mapping->chain;
+	set_state(napt, mapping, NAPT_FREE, 0);
+	napt->used--;
+}
+
+/**
+ * napt_expired() - a mapping that has been idle for too long
+ * @napt: translation
+ * @now: ns
+ *
+ * It is the caller's to release.
+ *
+ * Return: the mapping, counted; or NULL when there is none (any more).
+ */
+struct mapping *napt_expired(struct napt *napt, uint64_t now)
+{
+	unsigned class, state;
+
+	for (class = 0; class < NAPT_CLASSES; class ++)
+		for (state = NAPT_FREE + 1; state < NAPT_STATES; state++) {
+			uint16_t oldest = napt->list[class][state].oldest;
+
+			if (oldest != NAPT_NONE && is_expired(&napt->mapping[oldest], now)) {
+				napt->counters.expired++;
+				return &napt->mapping[oldest];
+			}
+		}
+	return NULL;
+}
+
+/**
+ * displace() - end the mapping of a class that is least likely to be missed
+ * @napt: translation
+ * @class: enum steer_class
+ * @now: ns
+ *
+ * Return: whether there was one
+ */
+static bool displace(struct napt *napt, unsigned class, uint64_t now)
+{
+	static const uint8_t order[] = {NAPT_CLOSING, NAPT_NEW, NAPT_ECHOED};
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(order); i++) {
+		uint16_t oldest = napt->list[class][order[i]].oldest;
+
+		if (oldest == NAPT_NONE || now - napt->mapping[oldest].used_ns <= timeouts[order[i]].displaceable)
+			continue;
+		napt->counters.displaced++;
+		napt_release(napt, &napt->mapping[oldest]);
+		return true;
+	}
+	return false;
+}
+
+/**
+ * make() - a new mapping
+ * @napt: translation
+ * @key: of the packet
+ * @outer: address that others will see
+ * @now: ns
+ *
+ * Return: the mapping, or NULL when no port is free and none can be displaced.
+ */
+static struct mapping *make(struct napt *napt, const struct key *key, const struct addr *outer, uint64_t now)
+{
+	const struct napt_list *list = &napt->list[key->class][NAPT_FREE];
+	uint16_t *bucket = bucket_of(napt, key);
+	struct mapping *mapping;
+
+	if (list->oldest == NAPT_NONE && !displace(napt, key->class, now)) {
+		napt->counters.exhausted++;
+		return NULL;
+	}
+	mapping = &napt->mapping[list->oldest];
+	mapping->inner = key->inner;
+	mapping->inner_port = key->port;
+	mapping->host = key->host;
+	mapping->outer = *outer;
+	mapping->made_ns = now;
+	mapping->seen = 0;
+	mapping->chain = *bucket;
+	*bucket = (uint16_t)(mapping - napt->mapping);
+	set_state(napt, mapping, NAPT_NEW, now);
+	napt->used++;
+	napt->counters.created++;
+	return mapping;
+}
+
+/**
+ * next_tcp() - the state of a connection after a packet
+ * @mapping: of it; `seen` is brought up to date
+ * @flags: of the TCP header
+ * @out: the client has sent it
+ */
+static enum napt_state next_tcp(struct mapping *mapping, uint8_t flags, bool out)
+{
+	if (flags & TH_RST)
+		return NAPT_CLOSING;
+	if (out && flags & TH_SYN && !(flags & TH_ACK)) { /* a new connection from the same port */
+		mapping->seen = 0;
+		return NAPT_NEW;
+	}
+	if (flags & TH_FIN)
+		mapping->seen |= out ? SEEN_FIN_OUT : SEEN_FIN_IN;
+	if (!out)
+		mapping->seen |= SEEN_ANSWER;
+	if ((mapping->seen & SEEN_FINS) == SEEN_FINS)
+		return NAPT_CLOSING;
+	if (out && flags & TH_ACK && mapping->seen & SEEN_ANSWER)
+		return NAPT_ESTABLISHED;
+	return mapping->state;
+}
+
+/**
+ * track() - a mapping is used by a packet
+ * @napt: translation
+ * @mapping: in use
+ * @pkt: packet that has its transport header, no ICMP error
+ * @out: the client has sent it
+ * @now: ns
+ */
+static void track(struct napt *napt, struct mapping *mapping, const struct pkt *pkt, bool out, uint64_t now)
+{
+	enum napt_state state = mapping->state;
+
+	if (mapping->class == CLASS_TCP)
+		state = next_tcp(mapping, pkt->tcp_flags, out);
+	else if (!out)
+		state = mapping->class == CLASS_UDP ? NAPT_ANSWERED : NAPT_ECHOED;
+	set_state(napt, mapping, state, now);
+}
+
+/**
+ * fragment_slot() - where a datagram is remembered
+ * @napt: translation
+ * @pkt: a fragment
+ */
+static struct napt_fragment *fragment_slot(struct napt *napt, const struct pkt *pkt)
+{
+	return &napt->fragment[(pkt->id ^ pkt->src.b[15] ^ pkt->dst.b[15]) % NAPT_FRAGMENTS];
+}
+
+/**
+ * fragment_protocol() - the protocol as part of what all fragments of a datagram have in common
+ * @pkt: a fragment
+ *
+ * In IPv6 only the first one is sure to show it, and identifications are for all protocols together.
+ */
+static uint8_t fragment_protocol(const struct pkt *pkt)
+{
+	return pkt->version == 4 ? pkt->protocol : IPPROTO_FRAGMENT;
+}
+
+/**
+ * remember() - later fragments may follow this one
+ * @napt: translation
+ * @pkt: first fragment, not rewritten yet
+ * @mapping: that it goes by
+ * @now: ns
+ */
+static void remember(struct napt *napt, const struct pkt *pkt, const struct mapping *mapping, uint64_t now)
+{
+	*fragment_slot(napt, pkt) = (struct napt_fragment){.src = pkt->src,
+							   .dst = pkt->dst,
+							   .time_ns = now,
+							   .made_ns = mapping->made_ns,
+							   .id = pkt->id,
+							   .mapping = (uint16_t)(mapping - napt->mapping),
+							   .protocol = fragment_protocol(pkt)};
+}
+
+/**
+ * recall() - the mapping that the first fragment went by
+ * @napt: translation
+ * @pkt: later fragment
+ * @now: ns
+ *
+ * Return: the mapping, if it still is the same one, or NULL.
+ */
+static struct mapping *recall(struct napt *napt, const struct pkt *pkt, uint64_t now)
+{
+	const struct napt_fragment *fragment = fragment_slot(napt, pkt);
+	struct mapping *mapping;
+
+	if (!fragment->time_ns || now - fragment->time_ns > STEER_FRAGMENT_NS || fragment->id != pkt->id ||
+	    fragment->protocol != fragment_protocol(pkt) || !addr_eq(&fragment->src, &pkt->src) ||
+	    !addr_eq(&fragment->dst, &pkt->dst))
+		return NULL;
+	mapping = &napt->mapping[fragment->mapping];
+	return mapping->state != NAPT_FREE && mapping->made_ns == fragment->made_ns ? mapping : NULL;
+}
+
+/**
+ * class_of() - the class that a packet is translated in
+ * @pkt: packet
+ * @verdict: set when it is in none
+ *
+ * Return: enum steer_class, or -1
+ */
+static int class_of(const struct pkt *pkt, enum verdict *verdict)
+{
+	int class = policy_class(pkt->protocol);
+
+	*verdict = VERDICT_PROTOCOL;
+	if (class < 0 || class >= NAPT_CLASSES ||
+	    policy_protocol((enum steer_class) class, pkt->version == 4 ? AF_INET : AF_INET6) != pkt->protocol)
+		return -1;
+	*verdict = VERDICT_ICMP_TYPE;
+	if (class == CLASS_ICMP && !(pkt->flags & (PKT_ICMP_REQUEST | PKT_ICMP_REPLY)))
+		return -1;
+	*verdict = VERDICT_PASS;
+	return class;
+}
+
+/**
+ * is_alias() - whether a destination is the host itself
+ * @napt: translation
+ * @addr: destination
+ */
+static bool is_alias(const struct napt *napt, const struct addr *addr)
+{
+	const struct addr *alias = &napt->conf.alias[addr_family(addr) == AF_INET ? 0 : 1];
+
+	return !addr_is_any(alias) && addr_eq(alias, addr);
+}
+
+/**
+ * napt_aggregate() - the mapping that a packet goes out by, made if need be
+ * @napt: translation
+ * @pkt: packet of the client's that pkt_parse() has passed
+ * @outer: address that others are to see, of the packet's family; it counts for a new mapping
+ * @now: ns, never less than before
+ * @verdict: set: VERDICT_PASS, or why there is none (VERDICT_PROTOCOL, VERDICT_ICMP_TYPE,
+ * VERDICT_FRAGMENT for a later one that follows none, VERDICT_NAPT_EXHAUSTED)
+ *
+ * Return: the mapping, or NULL.
+ */
+struct mapping *napt_aggregate(struct napt *napt, const struct pkt *pkt, const struct addr *outer, uint64_t now,
+			       enum verdict *verdict)
+{
+	struct key key = {.inner = pkt->src, .port = pkt->sport, .host = is_alias(napt, &pkt->dst)};
+	struct mapping *mapping;
+	int class;
+
+	if (pkt->flags & PKT_LATER) {
+		mapping = recall(napt, pkt, now);
+		*verdict = mapping ? VERDICT_PASS : VERDICT_FRAGMENT;
+		return mapping;
+	}
+	class = class_of(pkt, verdict);
+	if (class < 0)
+		return NULL;
+	key.class = (uint8_t) class;
+	mapping = find(napt, &key);
+	if (!mapping)
+		mapping = make(napt, &key, outer, now);
+	if (!mapping) {
+		*verdict = VERDICT_NAPT_EXHAUSTED;
+		return NULL;
+	}
+	mapping->remote = mapping->host ? mapping->outer : pkt->dst;
+	mapping->remote_port = pkt->dport;
+	track(napt, mapping, pkt, true, now);
+	if (pkt->flags & PKT_FRAGMENT)
+		remember(napt, pkt, mapping, now);
+	return mapping;
+}
+
+/**
+ * at_port() - the mapping that has a pool port
+ * @napt: translation
+ * @class: of the port, or -1
+ * @port: host byte order
+ * @outer: address that it must have been used with
+ * @now: ns
+ *
+ * Return: the mapping, or NULL.
+ */
+static struct mapping *at_port(struct napt *napt, int class, uint16_t port, const struct addr *outer, uint64_t now)
+{
+	const struct napt_pool *pool = &napt->conf.pool[class < 0 ? 0 : class];
+	struct mapping *mapping;
+
+	if (class < 0 || class >= NAPT_CLASSES || !pool->hi || port < pool->lo || port > pool->hi)
+		return NULL;
+	mapping = &napt->mapping[napt->first[class] + (port - pool->lo)];
+	if (mapping->state == NAPT_FREE || is_expired(mapping, now) || !addr_eq(&mapping->outer, outer))
+		return NULL;
+	return mapping;
+}
+
+/**
+ * napt_match() - the mapping that a packet comes in by
+ * @napt: translation
+ * @pkt: packet that pkt_parse() has passed, to a pool port, or an ICMP error about one from there
+ * @now: ns
+ *
+ * Errors keep no mapping alive.
+ *
+ * Return: the mapping, or NULL.
+ */
+struct mapping *napt_match(struct napt *napt, const struct pkt *pkt, uint64_t now)
+{
+	enum verdict verdict;
+	struct mapping *mapping;
+
+	if (pkt->flags & PKT_LATER)
+		return recall(napt, pkt, now);
+	if (pkt->flags & PKT_ICMP_ERROR) {
+		mapping = at_port(napt, policy_class(pkt->inner_protocol), pkt->inner_sport, &pkt->inner_src, now);
+		return mapping && (!mapping->host || addr_eq(&pkt->inner_dst, &mapping->outer)) ? mapping : NULL;
+	}
+	mapping = at_port(napt, class_of(pkt, &verdict), pkt->dport, &pkt->dst, now);
+	if (!mapping || (mapping->host && !addr_eq(&pkt->src, &mapping->outer)))
+		return NULL;
+	track(napt, mapping, pkt, false, now);
+	if (pkt->flags & PKT_FRAGMENT)
+		remember(napt, pkt, mapping, now);
+	return mapping;
+}
+
+/**
+ * put() - write a field, and note what that changes in checksums over it
+ * @at: field, at an even offset of what the checksum is over
+ * @value: new contents, in network byte order
+ * @size: bytes, even
+ * @change: the difference is added, as a sum of 16-bit words
+ */
+static void put(uint8_t *at, const void *value, size_t size, uint32_t *change)
+{
+	const uint8_t *from = value;
+	uint16_t old, new;
+	size_t i;
+
+	for (i = 0; i < size; i += sizeof(old)) {
+		memcpy(&old, at + i, sizeof(old));
+		memcpy(&new, from + i, sizeof(new));
+		*change += (uint16_t)~old + (uint32_t) new;
+		memcpy(at + i, &new, sizeof(new));
+	}
+}
+
+/**
+ * put_addr() - write an address
+ * @at: field
+ * @version: 4 or 6
+ * @addr: of that family
+ * @change: as in put()
+ */
+static void put_addr(uint8_t *at, unsigned version, const struct addr *addr, uint32_t *change)
+{
+	size_t size = version == 4 ? 4 : sizeof(addr->b);
+
+	put(at, addr->b + sizeof(addr->b) - size, size, change);
+}
+
+/**
+ * put_port() - write a port or identifier
+ * @at: field
+ * @port: host byte order
+ * @change: as in put()
+ */
+static void put_port(uint8_t *at, uint16_t port, uint32_t *change)
+{
+	uint16_t value = htons(port);
+
+	put(at, &value, sizeof(value), change);
+}
+
+/**
+ * adjust() - bring a checksum up to date
+ * @at: field
+ * @inside: difference in what it is over
+ * @udp: a UDP checksum: 0 says that there is none
+ * @change: what this changes itself is added, as in put()
+ */
+static void adjust(uint8_t *at, uint32_t inside, bool udp, uint32_t *change)
+{
+	uint16_t sum;
+
+	memcpy(&sum, at, sizeof(sum));
+	if (udp && !sum)
+		return;
+	sum = csum(at, 0, (uint16_t)~sum + inside);
+	if (udp && !sum)
+		sum = UINT16_MAX;
+	put(at, &sum, sizeof(sum), change);
+}
+
+/**
+ * put_addrs() - write the addresses of an IP header, and its checksum
+ * @header: IP header
+ * @version: 4 or 6
+ * @src: of that family
+ * @dst: of that family
+ * @change: difference for a pseudo-header, as in put(), the header's own checksum left out
+ * @whole: the same with it
+ */
+static void put_addrs(uint8_t *header, unsigned version, const struct addr *src, const struct addr *dst,
+		      uint32_t *change, uint32_t *whole)
+{
+	bool four = version == 4;
+
+	put_addr(header + (four ? offsetof(struct ip, ip_src) : offsetof(struct ip6_hdr, ip6_src)), version, src,
+		 change);
+	put_addr(header + (four ? offsetof(struct ip, ip_dst) : offsetof(struct ip6_hdr, ip6_dst)), version, dst,
+		 change);
+	*whole += *change;
+	if (four)
+		adjust(header + offsetof(struct ip, ip_sum), *change, false, whole);
+}
+
+/* Where a transport header has its ports and its checksum */
+struct layout {
+	size_t sport, dport, sum; /* bytes; for ICMP both ports are the identifier */
+	bool pseudo;              /* the checksum covers the addresses too */
+	bool udp;
+};
+
+/**
+ * layout_of() - where a transport header has its ports and its checksum
+ * @class: enum steer_class
+ * @version: 4 or 6
+ */
+static struct layout layout_of(unsigned class, unsigned version)
+{
+	static const struct layout layouts[NAPT_CLASSES] = {
+		[CLASS_TCP] = {0, 2, 16, true, false},
+		[CLASS_UDP] = {0, 2, 6, true, true},
+		[CLASS_ICMP] = {4, 4, 2, true, false},
+	};
+	struct layout layout = layouts[class];
+
+	if (class == CLASS_ICMP && version == 4)
+		layout.pseudo = false;
+	return layout;
+}
+
+/**
+ * rewrite() - write addresses and one port of a packet that is no ICMP error
+ * @mapping: that it goes by
+ * @pkt: packet with its new addresses
+ * @data: its bytes
+ * @out: which way it goes
+ */
+static void rewrite(const struct mapping *mapping, struct pkt *pkt, uint8_t *data, bool out)
+{
+	const struct layout layout = layout_of(mapping->class, pkt->version);
+	uint16_t port = out ? mapping->outer_port : mapping->inner_port;
+	uint32_t change = 0, whole = 0;
+
+	put_addrs(data, pkt->version, &pkt->src, &pkt->dst, &change, &whole);
+	if (pkt->flags & PKT_LATER)
+		return;
+	if (!layout.pseudo)
+		change = 0;
+	put_port(data + pkt->transport + (out ? layout.sport : layout.dport), port, &change);
+	adjust(data + pkt->transport + layout.sum, change, layout.udp, &whole);
+	if (out || mapping->class == CLASS_ICMP)
+		pkt->sport = port;
+	if (!out || mapping->class == CLASS_ICMP)
+		pkt->dport = port;
+}
+
+/**
+ * napt_rewrite_out() - make a client's packet one that may leave
+ * @napt: translation
+ * @mapping: what napt_aggregate() has found
+ * @pkt: its checked view, changed along
+ * @data: its bytes
+ */
+void napt_rewrite_out(const struct napt *napt, const struct mapping *mapping, struct pkt *pkt, uint8_t *data)
+{
+	pkt->src = mapping->outer;
+	if (mapping->host && is_alias(napt, &pkt->dst))
+		pkt->dst = mapping->outer;
+	rewrite(mapping, pkt, data, true);
+}
+
+/**
+ * alias_of() - the alias of the host in the family of a mapping
+ * @napt: translation
+ * @mapping: mapping
+ */
+static const struct addr *alias_of(const struct napt *napt, const struct mapping *mapping)
+{
+	return &napt->conf.alias[addr_family(&mapping->outer) == AF_INET ? 0 : 1];
+}
+
+/**
+ * rewrite_quoted() - turn the packet that an ICMP error quotes into the one that the client has sent
+ * @napt: translation
+ * @mapping: that it went by
+ * @pkt: the error, changed along
+ * @data: its bytes
+ *
+ * Of the transport header only the ports are sure to be there.
+ *
+ * Return: the difference in what the error's checksum is over, as in put()
+ */
+static uint32_t rewrite_quoted(const struct napt *napt, const struct mapping *mapping, struct pkt *pkt, uint8_t *data)
+{
+	const struct layout layout = layout_of(mapping->class, pkt->version);
+	uint32_t change = 0, whole = 0, port = 0;
+
+	pkt->inner_src = mapping->inner;
+	if (mapping->host)
+		pkt->inner_dst = *alias_of(napt, mapping);
+	pkt->inner_sport = mapping->inner_port;
+	if (mapping->class == CLASS_ICMP)
+		pkt->inner_dport = mapping->inner_port;
+	put_addrs(data + pkt->inner, pkt->version, &pkt->inner_src, &pkt->inner_dst, &change, &whole);
+	put_port(data + pkt->inner_transport + layout.sport, mapping->inner_port, &port);
+	whole += port;
+	if (pkt->len - pkt->inner_transport >= layout.sum + sizeof(uint16_t))
+		adjust(data + pkt->inner_transport + layout.sum, layout.pseudo ? change + port : port, layout.udp,
+		       &whole);
+	return whole;
+}
+
+/**
+ * napt_rewrite_in() - make a packet one for the client
+ * @napt: translation
+ * @mapping: what napt_match() has found
+ * @pkt: its checked view, changed along
+ * @data: its bytes
+ */
+void napt_rewrite_in(const struct napt *napt, const struct mapping *mapping, struct pkt *pkt, uint8_t *data)
+{
+	const struct layout icmp = layout_of(CLASS_ICMP, pkt->version);
+	uint32_t change = 0, whole = 0, quoted;
+
+	pkt->dst = mapping->inner;
+	if (mapping->host && addr_eq(&pkt->src, &mapping->outer))
+		pkt->src = *alias_of(napt, mapping);
+	if (!(pkt->flags & PKT_ICMP_ERROR)) {
+		rewrite(mapping, pkt, data, false);
+		return;
+	}
+	quoted = rewrite_quoted(napt, mapping, pkt, data);
+	put_addrs(data, pkt->version, &pkt->src, &pkt->dst, &change, &whole);
+	adjust(data + pkt->transport + icmp.sum, icmp.pseudo ? quoted + change : quoted, false, &whole);
+}
+
+/**
+ * napt_next() - the mappings in use, in the order of class and outer port
+ * @napt: translation
+ * @class: of the one before; any number
+ * @after: its outer port; 0 with class 0 for the first one
+ *
+ * Return: the mapping, or NULL when there are no more.
+ */
+const struct mapping *napt_next(const struct napt *napt, unsigned class, unsigned after)
+{
+	const struct napt_pool *pool = &napt->conf.pool[class < NAPT_CLASSES ? class : 0];
+	unsigned index, passed = after < pool->lo ? 0 : after + 1 - pool->lo;
+
+	if (class >= NAPT_CLASSES)
+		return NULL;
+	index = napt->first[class] + (passed < pool_size(pool) ? passed : pool_size(pool));
+	for (; index < napt->mappings; index++)
+		if (napt->mapping[index].state != NAPT_FREE)
+			return &napt->mapping[index];
+	return NULL;
+}

@@ -241,15 +241,18 @@ static enum verdict receive_error(const struct policy_flow *flow, const struct p
  * @pkt: packet
  *
  * A later fragment has no ports: whoever asks about one has found the flow by
- * the fragment that came first.
+ * the fragment that came first. In IPv6 it does not tell its protocol either:
+ * what its fragment header names may be an extension header, which is in the
+ * first fragment alone (RFC 8200 4.5).
  *
  * Return: VERDICT_PASS or why not
  */
 static enum verdict receive_plain(const struct policy_flow *flow, const struct pkt *pkt)
 {
-	bool later = pkt->flags & PKT_LATER;
+	bool later = pkt->flags & PKT_LATER, told = !later || pkt->version == 4;
+	int own = policy_protocol(flow->class, AF_INET6);
 
-	if (!protocol_ok(flow, pkt->protocol, pkt->version))
+	if (!protocol_ok(flow, told ? pkt->protocol : (uint8_t)own, pkt->version))
 		return VERDICT_PROTOCOL;
 	if (flow->class == CLASS_ICMP && !later && !(pkt->flags & PKT_ICMP_REPLY))
 		return pkt->flags & PKT_ICMP_REQUEST ? VERDICT_NO_FLOW : VERDICT_ICMP_TYPE;

@@ -92,9 +92,10 @@ struct reading {
 	size_t size;        /* bytes of the IP packet, padding left out */
 	reference_set form; /* what is wrong with its form */
 	unsigned version;
-	unsigned protocol;                  /* upper layer */
-	size_t upper;                       /* where that begins; 0 when it was not found */
-	bool routed, fragment, first, last; /* first and last fragment; both in a datagram that is whole */
+	unsigned protocol;          /* upper layer */
+	size_t upper;               /* where that begins; 0 when it was not found */
+	bool routed, on_way;        /* a source route; an IPv6 one with segments left */
+	bool fragment, first, last; /* first and last fragment; both in a datagram that is whole */
 	struct reference_address source, destination;
 
 	/* of what an ICMP error is about */
@@ -240,12 +241,12 @@ static void read_options4(struct reading *r, size_t end)
 			at++;
 			continue;
 		}
+		if (type == 131 || type == 137)
+			r->routed = true;
 		if (at + 1 >= end || r->packet[at + 1] < 2 || at + r->packet[at + 1] > end) {
 			r->form |= WHY_OPTION;
 			return;
 		}
-		if (type == 131 || type == 137)
-			r->routed = true;
 		at += r->packet[at + 1];
 	}
 }
@@ -377,8 +378,10 @@ static void read_chain6(struct reading *r)
 		}
 		if ((type == HOP_BY_HOP || type == DESTINATION_OPTIONS) && options6_wrong(r->packet + at, length))
 			r->form |= WHY_EXTENSION;
-		if (type == ROUTING) /* RFC 5095 for type 0; no other is for a slice to use either */
+		if (type == ROUTING) { /* RFC 5095 for type 0; no other is for a slice to use either */
 			r->routed = true;
+			r->on_way = r->on_way || r->packet[at + 3];
+		}
 		if (type == FRAGMENT_HEADER)
 			read_fragment6(r, at);
 		type = r->packet[at];
@@ -475,6 +478,8 @@ static void read_inner(struct reading *r, const uint8_t *packet, size_t left)
 	}
 	r->inner_source = make_address(r->version, packet + (r->version == 4 ? 12 : 8));
 	r->inner_destination = make_address(r->version, packet + (r->version == 4 ? 16 : 24));
+	if (!inner.first) /* it cannot be told whose it is */
+		r->form |= WHY_FRAGMENT;
 	if (inner.form || !inner.first || mapped(&r->inner_source) || mapped(&r->inner_destination))
 		return;
 	r->inner_protocol = inner.protocol;
@@ -584,6 +589,16 @@ bool reference_is_later(const uint8_t *packet, size_t size)
 	struct reading r = read_packet(packet, size, true);
 
 	return r.upper && !r.first;
+}
+
+/**
+ * reference_is_on_way() - whether a packet has places to visit before its last destination (RFC 8200, 4.4)
+ * @packet: its first byte
+ * @size: bytes
+ */
+bool reference_is_on_way(const uint8_t *packet, size_t size)
+{
+	return read_packet(packet, size, true).on_way;
 }
 
 /* Rules */
@@ -759,6 +774,9 @@ static reference_set receive_upper_rules(const struct reference_flow *flow, cons
 		return error_rules(flow, r);
 	if (flow->remote.version && !same_address(&r->source, &flow->remote))
 		set |= WHY_NO_FLOW;
+	if (!r->first &&
+	    r->version == 6) /* RFC 8200 4.5: what a later fragment has for a next header counts for nothing */
+		return set;
 	if (r->protocol != wanted_protocol(flow->class, r->version))
 		return set | WHY_PROTOCOL;
 	if (!r->first)

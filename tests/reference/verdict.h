@@ -59,6 +59,7 @@ reference_set reference_send(const struct reference_slice *slice, const struct r
 			     const uint8_t *packet, size_t size);
 reference_set reference_receive(const struct reference_flow *flow, const uint8_t *packet, size_t size, bool padded);
 bool reference_is_later(const uint8_t *packet, size_t size);
+bool reference_is_on_way(const uint8_t *packet, size_t size);
 bool reference_has(reference_set set, const char *name);
 const char *reference_text(reference_set set, char text[static 256]);
 

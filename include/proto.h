@@ -107,6 +107,7 @@ struct proto_info_reply {
 #define PROTO_FLAG_META 0x01   /* struct saferaw_meta before each received packet */
 #define PROTO_FLAG_ERRORS 0x02 /* ICMP errors about this flow arrive on it too; not with PROTO_KIND_ICMP_ERROR */
 #define PROTO_FLAGS 0x03
+#define PROTO_FLAG_ALL 0x80 /* in a row of FLOWS alone: a sniffer that sees flows of all uids */
 
 struct proto_open {
 	struct proto_header header;

@@ -79,7 +79,10 @@ void cmd_metrics(const json_t *top, FILE *file);
 /* cmd_reserve.c: reserve and release; the arguments without options, the configuration file or NULL */
 int cmd_reserve(int argc, char **argv, const char *config);
 
-/* cmd_capture.c: a packet from the command line. A static buffer holds it: the command looks at one. */
+/* cmd_capture.c: with a command line of its own; slice is what was named before it, or NULL */
+int cmd_capture(int argc, char **argv, const char *slice);
+
+/* cmd_given.c: a packet given on the command line. A static buffer holds it: the command looks at one. */
 const uint8_t *cmd_packet(const char *argument, size_t *length);
 
 #endif

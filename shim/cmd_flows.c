@@ -22,11 +22,11 @@ static void print_row(const struct proto_flow_row *row)
 	if (!addr_is_any(&row->remote))
 		cmd_endpoint(remote, row->family, &row->remote, row->remote_port, 1);
 	printf("%6" PRIu64 " %-10s %-6s %-24s %-24s %6u %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64
-	       " %8" PRIu64 " %s%s%s\n",
+	       " %8" PRIu64 " %s%s%s%s\n",
 	       row->flow, cmd_kind(row->kind), cmd_protocol(row->class, row->family), local, remote, row->uid,
 	       row->rx_packets, row->rx_bytes, row->tx_packets, row->tx_bytes, row->refused,
 	       row->flags & PROTO_FLAG_META ? "M" : "-", row->flags & PROTO_FLAG_ERRORS ? "E" : "-",
-	       row->dormant ? "D" : "-");
+	       row->flags & PROTO_FLAG_ALL ? "A" : "-", row->dormant ? "D" : "-");
 }
 
 /**
@@ -44,6 +44,8 @@ static json_t *json_row(const struct proto_flow_row *row)
 		json_array_append_new(flags, json_string("meta"));
 	if (row->flags & PROTO_FLAG_ERRORS)
 		json_array_append_new(flags, json_string("errors"));
+	if (row->flags & PROTO_FLAG_ALL)
+		json_array_append_new(flags, json_string("all"));
 	return json_pack("{s:I, s:s, s:s, s:s, s:{s:o, s:i, s:i}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}",
 			 "flow", (json_int_t)row->flow, "kind", cmd_kind(row->kind), "protocol",
 			 cmd_protocol(row->class, row->family), "family",

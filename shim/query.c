@@ -182,7 +182,7 @@ void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_r
 			.kind = flow->kind,
 			.class = flow->policy.class,
 			.family = flow->policy.family,
-			.flags = flow->flags,
+			.flags = flow->flags | (flow->sees_all ? PROTO_FLAG_ALL : 0),
 			.port = flow->policy.lo,
 			.count = (uint16_t)(flow->policy.hi - flow->policy.lo + 1),
 			.remote_port = flow->policy.remote_port,

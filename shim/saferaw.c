@@ -31,6 +31,14 @@ static const struct {
 	{"explain", "PORT|PACKET", "why a port can be opened, or a packet sent, or not", cmd_explain},
 };
 
+/* Those that read their arguments themselves: what stands behind them is not for this command */
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv, const char *slice);
+} own_commands[] = {
+	{"capture", cmd_capture},
+};
+
 static const struct option options[] = {
 	{"slice", required_argument, NULL, 's'},  {"json", no_argument, NULL, 'j'},
 	{"all", no_argument, NULL, 'a'},          {"help", no_argument, NULL, 'h'},
@@ -51,6 +59,7 @@ static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] 
 			    "\n";
 
 static const char examples[] =
+	"  capture  [OPTION...] [EXPRESSION]   what flows send and receive, as lines or pcap (capture --help)\n"
 	"  reserve|release SLICE PROTOCOL PORT[-PORT]   (root) give a slice more ports, or take them back\n"
 	"\n"
 	"  PORT    tcp/40001  udp/192.0.2.1:40001  tcp/[2001:db8::1]:40001  icmp/7\n"
@@ -187,6 +196,33 @@ static int run_command(struct cmd *cmd, int (*run)(struct cmd *), const char *sl
 }
 
 /**
+ * find_own() - find a subcommand that reads its arguments itself
+ * @argc: how many arguments
+ * @argv: arguments
+ * @at: set to its index
+ * @slice: set to what -s before it says, or NULL
+ *
+ * Return: index in own_commands; -1 when it is another
+ */
+static int find_own(int argc, char **argv, int *at, const char **slice)
+{
+	unsigned i;
+	int opt;
+
+	opterr = 0; /* main() will complain */
+	while ((opt = getopt_long(argc, argv, "+s:c:hV", options, NULL)) == 's')
+		*slice = optarg;
+	opterr = 1;
+	*at = optind;
+	for (i = 0; i < ARRAY_SIZE(own_commands); i++)
+		if (opt == -1 && *at < argc && !strcmp(argv[*at], own_commands[i].name))
+			return (int)i;
+	optind = 0; /* begin anew */
+	*slice = NULL;
+	return -1;
+}
+
+/**
  * main() - read the command line
  *
  * Options may stand before and after the subcommand.
@@ -196,8 +232,10 @@ int main(int argc, char **argv)
 	const char *slice = NULL, *config = NULL;
 	struct cmd cmd = {0};
 	unsigned i;
-	int opt;
+	int opt, at, own = find_own(argc, argv, &at, &slice);
 
+	if (own >= 0)
+		return own_commands[own].run(argc - at, argv + at, slice);
 	while ((opt = getopt_long(argc, argv, "s:c:hV", options, NULL)) != -1) {
 		if (opt == 's') {
 			slice = optarg;

@@ -67,7 +67,7 @@ def test_refused():
         before = drop_ins(broker)
         for argv, word in ((("reserve", "one", "udp", "41005"), "overlaps"), (("reserve", "one", "udp", "40000"), "overlaps"),
                            (("reserve", "one", "udp", "80"), "below 1024"), (("reserve", "one", "icmp", "500"), "already"),
-                           (("reserve", "three", "udp", "43000"), "three"), (("reserve", "one", "sctp", "43000"), "protocol"),
+                           (("reserve", "three", "udp", "43000"), "three"), (("reserve", "one", "ipip", "43000"), "protocol"),
                            (("reserve", "one", "udp", "0"), "port"), (("reserve", "one", "udp", "9-8"), "port"),
                            (("reserve", "one", "udp", "65536"), "port"), (("reserve", "../one", "udp", "43000"), "name"),
                            (("reserve", "one", "udp"), "usage"), (("release", "one", "udp", "43000"), "not there"),

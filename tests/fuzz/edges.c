@@ -507,8 +507,7 @@ static void in_pair(const struct shape *shape)
 	unsigned id = ++all.fragment_id;
 	bool taken;
 
-	if (!make_fragment(&first, false, id) || !make_fragment(&later, true, id) ||
-	    !make_fragment(&stray, true, id))
+	if (!make_fragment(&first, false, id) || !make_fragment(&later, true, id) || !make_fragment(&stray, true, id))
 		return;
 	stray.byte[shape->byte[0] >> 4 == 4 ? 12 : 8] ^= 0x80; /* of a host that sends nothing else */
 	shape_repair(&stray, false, true);

@@ -60,6 +60,9 @@ enum priv_type {
 	PRIV_LINK_NEWS,	 /* a struct priv_link_end: the device is gone, with its namespace or by root's hand */
 	/* monitor to relay, in a transaction or outside */
 	PRIV_BLOCK,	 /* 1 fd: a block of the `open` map */
+	/* relay to monitor, and the reply */
+	PRIV_COVERED,
+	PRIV_COVERS,
 	PRIV_TYPES
 };
 
@@ -80,6 +83,7 @@ struct priv_netns {
 	uint32_t serial; /* another attachment under the same index has another serial */
 	uint32_t mtu;	 /* smallest MTU of its uplinks */
 	uint32_t pad;
+	uint64_t cookie; /* SO_NETNS_COOKIE; 0: not known */
 	char name[PROTO_NAME_MAX];
 };
 
@@ -202,6 +206,24 @@ struct priv_release {
 	uint32_t pad2;
 };
 
+/* Where the monitor's own sockets hold a port: for who wants to tell them from the host's */
+struct priv_covered {
+	struct priv_header header;
+	uint32_t netns;
+	uint8_t class;
+	uint8_t pad;
+	uint16_t port;
+};
+
+struct priv_covers {
+	struct priv_header header;
+	uint32_t netns;
+	uint8_t class;
+	uint8_t pad;
+	uint16_t port;
+	uint32_t addresses; /* bit mask of indices */
+};
+
 struct priv_route {
 	struct priv_header header;
 	uint32_t netns;
@@ -260,7 +282,7 @@ struct priv_link_end {
 
 #define PRIV_MESSAGE_MAX 128
 
-static_assert(sizeof(struct priv_netns) == 56, "no padding");
+static_assert(sizeof(struct priv_netns) == 64, "no padding");
 static_assert(sizeof(struct priv_address) == 32, "no padding");
 static_assert(sizeof(struct priv_block) == 16, "no padding");
 static_assert(sizeof(struct priv_slice) == 80, "no padding");

@@ -197,7 +197,7 @@ struct proto_flows_reply {
 struct proto_port {
 	struct proto_header header;
 	uint8_t class;
-	uint8_t pad;
+	uint8_t family; /* with local unset: AF_INET, AF_INET6, AF_UNSPEC for both */
 	uint16_t port;
 	struct addr local; /* "::": any */
 };
@@ -209,9 +209,11 @@ struct proto_port_reply {
 	struct proto_header header;
 	int32_t error;
 	uint8_t state; /* PROTO_PORT_ */
-	uint8_t pad[3];
+	uint8_t held;  /* a socket of the broker's keeps the host off it there, on one address at least */
+	uint8_t pad[2];
 	uint32_t uid;  /* of the holder, when open */
 	uint32_t flows; /* on this port */
+	uint64_t netns; /* cookie of the slice's network namespace (SO_NETNS_COOKIE); 0: not known */
 };
 
 #define PROTO_EVENT_SHUTDOWN 1	   /* the broker stops; flows end */
@@ -343,6 +345,7 @@ static_assert(sizeof(struct proto_info_reply) == 1284, "no padding");
 static_assert(sizeof(struct proto_open) == 56, "no padding");
 static_assert(sizeof(struct proto_opened) == 512, "large enough to fill a minimal socket buffer");
 static_assert(sizeof(struct proto_flow_row) == 96, "no padding");
+static_assert(sizeof(struct proto_port_reply) == 32, "no padding");
 static_assert(sizeof(struct proto_flows_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 static_assert(sizeof(struct proto_stats_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 static_assert(sizeof(struct proto_netns_reply) == 1744, "no padding");

@@ -149,7 +149,8 @@ static int send_blocks(const struct sending *s, const struct netns *ns, unsigned
  */
 static int send_netns(const struct sending *s, const struct netns *ns)
 {
-	struct priv_netns record = {.netns = ns->index, .serial = ns->serial, .mtu = ns->mtu};
+	struct priv_netns record = {
+		.netns = ns->index, .serial = ns->serial, .mtu = ns->mtu, .cookie = netns_cookie(ns)};
 	const int fd[PRIV_NETNS_FDS] = {ns->tun_fd, steering_traffic_fd(ns), ns->tap_fd,
 					steering_link_traffic_fd(ns)};
 

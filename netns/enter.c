@@ -159,6 +159,19 @@ static int read_cookie(void *arg)
 }
 
 /**
+ * netns_cookie() - the cookie of an attached namespace
+ * @ns: the namespace
+ *
+ * Return: the cookie, or 0 when it cannot be had.
+ */
+uint64_t netns_cookie(const struct netns *ns)
+{
+	uint64_t cookie;
+
+	return netns_call(ns, read_cookie, &cookie) < 0 ? 0 : cookie;
+}
+
+/**
  * enter_cookie() - the cookie of a namespace: what a socket made there tells by SO_NETNS_COOKIE
  * @path: of the namespace's file
  * @cookie: filled in

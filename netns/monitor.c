@@ -42,6 +42,7 @@ union request {
 	struct priv_reserve reserve;
 	struct priv_release release;
 	struct priv_route route;
+	struct priv_covered covered;
 	char room[PRIV_MESSAGE_MAX];
 };
 
@@ -268,6 +269,34 @@ static const char *on_route(struct monitor *m, const union request *request)
 	return reply(m, &answer, sizeof(answer));
 }
 
+/**
+ * on_covered() - PRIV_COVERED
+ * @m: the monitor
+ * @request: the message
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_covered(struct monitor *m, const union request *request)
+{
+	const struct priv_covered *r = &request->covered;
+	struct priv_covers answer = {
+		.header = {.type = PRIV_COVERS, .size = sizeof(answer)},
+		.netns = r->netns,
+		.class = r->class,
+		.port = r->port,
+	};
+
+	if (r->netns >= PRIV_NETNS_MAX)
+		return "no such netns";
+	if (r->class >= STEER_CLASSES)
+		return "no such protocol class";
+	if (!m->netns[r->netns] && !excused(m))
+		return "netns is not attached";
+	if (m->netns[r->netns])
+		answer.addresses = reserve_covered(m->netns[r->netns], r->class, r->port);
+	return reply(m, &answer, sizeof(answer));
+}
+
 /* Everything that a relay may say; only READY comes before READY */
 static const struct {
 	uint32_t type;
@@ -279,6 +308,7 @@ static const struct {
 	{PRIV_RESERVE, sizeof(struct priv_reserve), on_reserve, "RESERVE"},
 	{PRIV_RELEASE, sizeof(struct priv_release), on_release, "RELEASE"},
 	{PRIV_ROUTE, sizeof(struct priv_route), on_route, "ROUTE"},
+	{PRIV_COVERED, sizeof(struct priv_covered), on_covered, "COVERED"},
 };
 
 /**

@@ -42,6 +42,9 @@ struct netns {
 /* Runs fn(arg) inside the namespace; returns what fn returned, or -1 and errno when the namespace cannot be entered. */
 int netns_call(const struct netns *ns, int (*fn)(void *arg), void *arg);
 
+/* Its cookie, as enter_cookie(); 0 when it cannot be had */
+uint64_t netns_cookie(const struct netns *ns);
+
 /* Whether a device of the namespace is one that tun.c made */
 static inline bool netns_made(const struct netns *ns, unsigned ifindex)
 {

@@ -320,6 +320,21 @@ int reserve_release(struct netns *ns, const struct priv_release *request, unsign
 }
 
 /**
+ * reserve_covered() - the addresses on which our own sockets hold a port
+ * @ns: namespace
+ * @class: protocol class
+ * @port: port
+ *
+ * Return: set of addresses
+ */
+uint32_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port)
+{
+	const struct port *entry = ns->reserve->port[class][port];
+
+	return entry ? holds_covered(ns, entry) : 0;
+}
+
+/**
  * reserve_orphan() - the relay died: nothing has references any more
  * @ns: namespace
  * @grace_ms: how long owners may come back for what they had

@@ -20,6 +20,8 @@ void reserve_free(struct netns *ns);
 int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request, uint16_t *port);
 /* One reference less. -1 and EINVAL when the relay released what it never held. */
 int reserve_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
+/* The addresses on which our own sockets hold a port */
+uint32_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port);
 /* The relay died: every hold loses its references and waits for its owner for grace_ms */
 void reserve_orphan(struct netns *ns, unsigned grace_ms);
 /* Let go of what has waited long enough; returns ms until the next is due, -1 for none */

@@ -41,20 +41,49 @@ union request {
 	uint8_t bytes[PROTO_MESSAGE_MAX];
 };
 
-static struct client_list routing = TAILQ_HEAD_INITIALIZER(routing);
+static struct client_list asking = TAILQ_HEAD_INITIALIZER(asking);
 static struct log_limit surprises, strangers;
 
 /**
- * stop_routing() - the client's question for a route is answered, or of no interest any more
+ * ask() - ask the monitor what a client wants to know
+ * @client: client; its question is filled in
+ * @id: of the client's request
+ */
+static void ask(struct client *client, uint32_t id)
+{
+	client->state = CLIENT_BUSY;
+	client->request = id;
+	client->asks = true;
+	TAILQ_INSERT_TAIL(&asking, client, asking);
+	outbox_send(&client->question);
+}
+
+/**
+ * stop_asking() - the client's question is answered, or of no interest any more
  * @client: client, with or without one
  */
-static void stop_routing(struct client *client)
+static void stop_asking(struct client *client)
 {
-	if (client->routed)
+	if (!client->asks)
 		return;
-	client->routed = true;
-	outbox_cancel(&client->route);
-	TAILQ_REMOVE(&routing, client, routing);
+	client->asks = false;
+	outbox_cancel(&client->question);
+	TAILQ_REMOVE(&asking, client, asking);
+}
+
+/**
+ * next_asking() - the next client that asks the monitor a question of some type
+ * @client: the one before, or NULL for the first
+ * @type: PRIV_ROUTE or PRIV_COVERED
+ *
+ * Return: the client, or NULL.
+ */
+static struct client *next_asking(struct client *client, enum priv_type type)
+{
+	client = client ? TAILQ_NEXT(client, asking) : TAILQ_FIRST(&asking);
+	while (client && client->question.message.header.type != type)
+		client = TAILQ_NEXT(client, asking);
+	return client;
 }
 
 /**
@@ -66,7 +95,7 @@ void client_close(struct client *client)
 	struct slice *slice = client->slice;
 
 	opening_cancel(&client->opening);
-	stop_routing(client);
+	stop_asking(client);
 	close_fd(&client->reply_fd);
 	loop_close(&client->socket);
 	if (client->refusal) {
@@ -212,14 +241,36 @@ static void handle_flows(struct client *client, const union request *request)
 }
 
 /**
+ * fill_port() - reply to PORT
+ * @client: client
+ * @covered: the addresses on which the monitor's sockets hold the port
+ */
+static void fill_port(struct client *client, uint32_t covered)
+{
+	begin_reply(client, PROTO_PORT, client->request, sizeof(client->reply.port));
+	client->state = CLIENT_READY;
+	query_port(client->slice, &client->port, covered, &client->reply.port);
+}
+
+/**
  * handle_port() - PORT
  * @client: client
  * @request: its request
  */
 static void handle_port(struct client *client, const union request *request)
 {
-	begin_reply(client, PROTO_PORT, request->header.id, sizeof(client->reply.port));
-	query_port(client->slice, &request->port, &client->reply.port);
+	client->port = request->port;
+	if (request->port.class >= STEER_CLASSES) {
+		client->request = request->header.id;
+		fill_port(client, 0);
+		return;
+	}
+	client->question.message.covered =
+		(struct priv_covered){.header = {PRIV_COVERED, sizeof(struct priv_covered)},
+				      .netns = client->slice->netns->record.netns,
+				      .class = request->port.class,
+				      .port = request->port.port};
+	ask(client, request->header.id);
 }
 
 /**
@@ -342,14 +393,10 @@ static void handle_route(struct client *client, const union request *request)
 		fill_route(client, route);
 		return;
 	}
-	client->state = CLIENT_BUSY;
-	client->destination = request->route.destination;
-	client->route.message.route = (struct priv_route){.header = {PRIV_ROUTE, sizeof(struct priv_route)},
-							  .netns = netns->record.netns,
-							  .destination = client->destination};
-	client->routed = false;
-	TAILQ_INSERT_TAIL(&routing, client, routing);
-	outbox_send(&client->route);
+	client->question.message.route = (struct priv_route){.header = {PRIV_ROUTE, sizeof(struct priv_route)},
+							     .netns = netns->record.netns,
+							     .destination = request->route.destination};
+	ask(client, request->header.id);
 }
 
 /* Every request there is */
@@ -492,12 +539,33 @@ void client_routed(struct netns *netns, const struct addr *destination)
 	const struct route *route = routes_find(&netns->routes, destination);
 	struct client *client, *next;
 
-	for (client = TAILQ_FIRST(&routing); client; client = next) {
-		next = TAILQ_NEXT(client, routing);
-		if (client->slice->netns != netns || !addr_eq(&client->destination, destination))
+	for (client = next_asking(NULL, PRIV_ROUTE); client; client = next) {
+		next = next_asking(client, PRIV_ROUTE);
+		if (client->slice->netns != netns ||
+		    !addr_eq(&client->question.message.route.destination, destination))
 			continue;
-		stop_routing(client);
+		stop_asking(client);
 		fill_route(client, route);
+		go_on(client);
+	}
+}
+
+/**
+ * client_covered() - the monitor has said where its sockets hold a port: tell who asked
+ * @netns: where
+ * @covers: the answer
+ */
+void client_covered(struct netns *netns, const struct priv_covers *covers)
+{
+	struct client *client, *next;
+
+	for (client = next_asking(NULL, PRIV_COVERED); client; client = next) {
+		next = next_asking(client, PRIV_COVERED);
+		if (client->slice->netns != netns || client->port.class != covers->class ||
+		    client->port.port != covers->port)
+			continue;
+		stop_asking(client);
+		fill_port(client, covers->addresses);
 		go_on(client);
 	}
 }

@@ -26,10 +26,10 @@ struct client {
 	bool unread;   /* a reply was sent, and the socket not found writable since */
 	bool missed;   /* news was lost */
 	struct opening opening;
-	TAILQ_ENTRY(client) routing; /* of those that have asked the monitor for a route */
-	struct outgoing route;       /* the question */
-	struct addr destination;     /* what it is about */
-	bool routed;                 /* no such question goes on */
+	TAILQ_ENTRY(client) asking; /* of those that have asked the monitor something */
+	struct outgoing question;   /* PRIV_ROUTE or PRIV_COVERED */
+	bool asks;                  /* the question goes on */
+	struct proto_port port;     /* what PRIV_COVERED is for */
 	uint32_t request;            /* id of the request that the monitor is working on */
 	size_t reply_size;           /* of a reply that waits to be sent; 0: none */
 	int reply_fd;                /* goes along with it */
@@ -58,5 +58,6 @@ bool client_watch(struct client *client);
 void client_close(struct client *client);
 void client_tell(struct slice *slice, const struct client_news *news);
 void client_routed(struct netns *netns, const struct addr *destination);
+void client_covered(struct netns *netns, const struct priv_covers *covers);
 
 #endif

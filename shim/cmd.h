@@ -30,10 +30,11 @@ struct cmd {
 	unsigned netnses;
 };
 
-/* A socket of the host's own stack, of the network namespace that the command runs in */
+/* A socket of the host's own stack */
 struct cmd_socket {
-	uint8_t class; /* enum steer_class */
-	uint8_t state; /* as in /proc/net/tcp */
+	uint8_t class;	/* enum steer_class */
+	uint8_t family; /* of its table: what "::" is for */
+	uint8_t state;	/* as in /proc/net/tcp */
 	uint16_t port; /* or ICMP identifier */
 	uint32_t uid;
 	struct addr local;
@@ -42,6 +43,7 @@ struct cmd_socket {
 struct cmd_sockets {
 	struct cmd_socket *row;
 	size_t used, room;
+	bool seen; /* the command is where the slice is; else there are none here */
 };
 
 /* The longest text of an address with ports, as cmd_endpoint() makes it */
@@ -56,14 +58,19 @@ const char *cmd_kind(unsigned kind);
 const char *cmd_endpoint(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct addr *addr, uint32_t lo,
 			 uint32_t count);
 json_t *cmd_json_addr(const struct addr *addr);
-int cmd_sockets_read(struct cmd_sockets *sockets, const struct policy_slice *slice);
+int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local, unsigned family,
+	     struct proto_port_reply *reply);
+const char *cmd_port_state(unsigned state);
+
+/* cmd_sockets.c: the host's own sockets on a slice's ports, without those that the broker holds ports with */
+int cmd_sockets_read(struct cmd_sockets *sockets, struct cmd *cmd);
 const struct cmd_socket *cmd_sockets_find(const struct cmd_sockets *sockets, unsigned class, uint16_t port,
 					  const struct addr *local);
 const char *cmd_socket_state(const struct cmd_socket *socket);
 json_t *cmd_json_socket(const struct cmd_socket *socket);
-int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local,
-	     struct proto_port_reply *reply);
-const char *cmd_port_state(unsigned state);
+
+/* cmd_flows.c: call for each flow of the slice; 0, or -1 and it has been said why. What is called returns likewise. */
+int cmd_each_flow(struct cmd *cmd, int (*fn)(const struct proto_flow_row *row, void *arg), void *arg);
 
 /* The subcommands: exit status */
 int cmd_flows(struct cmd *cmd);

@@ -112,30 +112,27 @@ static int judge_state(const struct proto_port_reply *reply, char *text, size_t 
 
 /**
  * judge_socket() - whether a socket of the host is in the way
- * @reply: what the broker says of the port
- * @socket: socket on it, or NULL
+ * @sockets: of the host
+ * @socket: the one that is on the port, or NULL
  * @text: set to that in words
  * @room: bytes there
  *
  * Return: 0 or EADDRINUSE
  */
-static int judge_socket(const struct proto_port_reply *reply, const struct cmd_socket *socket, char *text,
-			size_t room)
+static int judge_socket(const struct cmd_sockets *sockets, const struct cmd_socket *socket, char *text, size_t room)
 {
 	char local[CMD_ENDPOINT_MAX];
 
+	if (!sockets->seen) {
+		snprintf(text, room, "not known: the slice is in another network namespace than this command");
+		return 0;
+	}
 	if (!socket) {
-		snprintf(text, room, "no socket of the host has it (in this network namespace)");
+		snprintf(text, room, "no socket of the host has it");
 		return 0;
 	}
-	cmd_endpoint(local, addr_family(&socket->local) == AF_INET ? AF_INET : AF_INET6, &socket->local, socket->port,
-		     1);
-	if (reply->state != PROTO_PORT_FREE) {
-		snprintf(text, room, "%s: the one that the broker holds the port with", local);
-		return 0;
-	}
-	snprintf(text, room, "%s, %s, uid %u, is in the way%s", local, cmd_socket_state(socket), socket->uid,
-		 socket->uid ? "" : ", unless it is the broker's, on a port closed a moment ago");
+	cmd_endpoint(local, socket->family, &socket->local, socket->port, 1);
+	snprintf(text, room, "%s, %s, uid %u, is in the way", local, cmd_socket_state(socket), socket->uid);
 	return EADDRINUSE;
 }
 
@@ -174,10 +171,9 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 	char text[256];
 	int state, in_way;
 
-	if (cmd_port(cmd, wanted->class, wanted->port, &wanted->local, &reply) < 0)
+	if (cmd_port(cmd, wanted->class, wanted->port, &wanted->local, AF_UNSPEC, &reply) < 0)
 		return CMD_FAILED;
-	if (cmd_sockets_read(&sockets, slice) < 0) {
-		cmd_error("cannot read the host's sockets: %s", strerror(errno));
+	if (cmd_sockets_read(&sockets, cmd) < 0) {
 		free(sockets.row);
 		return CMD_FAILED;
 	}
@@ -185,17 +181,18 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 	state = judge_state(&reply, text, sizeof(text));
 	finding(cmd, "port", text);
 	socket = cmd_sockets_find(&sockets, wanted->class, wanted->port, &wanted->local);
-	in_way = judge_socket(&reply, socket, text, sizeof(text));
+	in_way = judge_socket(&sockets, socket, text, sizeof(text));
 	if (reply.state != PROTO_PORT_FOREIGN)
 		finding(cmd, "socket", text);
 	json_object_set_new(
 		cmd->out, "port",
-		json_pack("{s:s, s:i, s:o, s:b, s:s, s:o, s:I, s:o}", "protocol",
+		json_pack("{s:s, s:i, s:o, s:b, s:s, s:o, s:I, s:b, s:o}", "protocol",
 			  policy_class_name((enum steer_class)wanted->class), "port", wanted->port, "address",
 			  cmd_json_addr(&wanted->local), "address_is_slices", has_address, "state",
 			  cmd_port_state(reply.state), "uid",
 			  reply.state == PROTO_PORT_OPEN ? json_integer((json_int_t)reply.uid) : json_null(), "flows",
-			  (json_int_t)reply.flows, "kernel_socket", cmd_json_socket(socket)));
+			  (json_int_t)reply.flows, "sockets_seen", sockets.seen, "kernel_socket",
+			  cmd_json_socket(socket)));
 	free(sockets.row);
 	if (!has_address)
 		return conclude(cmd, EADDRNOTAVAIL);

@@ -59,6 +59,52 @@ static json_t *json_row(const struct proto_flow_row *row)
 }
 
 /**
+ * cmd_each_flow() - call a function for each flow of a slice
+ * @cmd: slice
+ * @fn: called with each; returns 0, or -1 to end it, and has said why
+ * @arg: for it
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+int cmd_each_flow(struct cmd *cmd, int (*fn)(const struct proto_flow_row *row, void *arg), void *arg)
+{
+	struct proto_flows request = {.header = {.type = PROTO_FLOWS, .size = sizeof(request)}};
+	struct proto_flows_reply reply;
+	uint32_t i;
+
+	do {
+		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
+			cmd_error("%s", saferaw_error(cmd->saferaw));
+			return -1;
+		}
+		for (i = 0; i < reply.rows && i < PROTO_FLOWS_MAX; i++) {
+			if (fn(&reply.row[i], arg) < 0)
+				return -1;
+			request.after = reply.row[i].flow;
+		}
+	} while (reply.rows);
+	return 0;
+}
+
+/**
+ * show() - list one flow
+ * @row: flow
+ * @arg: struct cmd; its array of flows gets one more
+ *
+ * Return: 0
+ */
+static int show(const struct proto_flow_row *row, void *arg)
+{
+	const struct cmd *cmd = arg;
+
+	if (cmd->json)
+		json_array_append_new(json_object_get(cmd->out, "flows"), json_row(row));
+	else
+		print_row(row);
+	return 0;
+}
+
+/**
  * cmd_flows() - list the flows of a slice
  * @cmd: slice and manner
  *
@@ -66,28 +112,10 @@ static json_t *json_row(const struct proto_flow_row *row)
  */
 int cmd_flows(struct cmd *cmd)
 {
-	struct proto_flows request = {.header = {.type = PROTO_FLOWS, .size = sizeof(request)}};
-	struct proto_flows_reply reply;
-	json_t *flows = json_array();
-	uint32_t i;
-
-	json_object_set_new(cmd->out, "flows", flows);
+	json_object_set_new(cmd->out, "flows", json_array());
 	if (!cmd->json)
 		printf("%6s %-10s %-6s %-24s %-24s %6s %10s %12s %10s %12s %8s %s\n", "FLOW", "KIND", "PROTO",
 		       "LOCAL", "REMOTE", "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED",
 		       "FLAGS");
-	do {
-		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
-			cmd_error("%s", saferaw_error(cmd->saferaw));
-			return CMD_FAILED;
-		}
-		for (i = 0; i < reply.rows && i < PROTO_FLOWS_MAX; i++) {
-			if (cmd->json)
-				json_array_append_new(flows, json_row(&reply.row[i]));
-			else
-				print_row(&reply.row[i]);
-			request.after = reply.row[i].flow;
-		}
-	} while (reply.rows);
-	return CMD_OK;
+	return cmd_each_flow(cmd, show, cmd) < 0 ? CMD_FAILED : CMD_OK;
 }

@@ -97,7 +97,7 @@ static int judge(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 	*verdict = policy_send(slice, &flow, pkt);
 	if (*verdict != VERDICT_PASS)
 		return 0;
-	if (cmd_port(cmd, flow.class, pkt->sport, &pkt->src, &port) < 0)
+	if (cmd_port(cmd, flow.class, pkt->sport, &pkt->src, flow.family, &port) < 0)
 		return -1;
 	if (!cmd->json)
 		printf("%-8s %s%s\n", "port", cmd_port_state(port.state),

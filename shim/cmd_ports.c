@@ -1,16 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cmd_ports.c: saferaw ports: a slice's ranges, and what is on them
+ * cmd_ports.c: saferaw ports: a slice's ranges, and who has what of them
  *
- * The broker is asked about every port of every range, one at a time; it takes
- * a request of one client after the other, so this holds up nobody.
+ * A row is what one user has open alike (protocol, address, ports), with how
+ * many flows of each kind; or a socket of the host's own. Rows are made from
+ * the list of flows, so that it takes a few questions however wide the ranges
+ * are, and are sorted at the end.
  */
-#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
+
+/* What rows are sorted by, and have in common when they are one; all bytes count */
+struct key {
+	uint16_t class, port;
+	uint16_t count, family;
+	uint32_t uid;
+	uint32_t is_socket;
+	struct addr local;
+};
+
+static_assert(sizeof(struct key) == 32, "no padding: compared as bytes");
+
+struct row {
+	struct key key;
+	unsigned flows[PROTO_KIND_ICMP_ERROR + 1]; /* by kind */
+	const struct cmd_socket *socket;           /* NULL: a user has it open */
+};
+
+struct rows {
+	struct row *row;
+	size_t used, room;
+};
 
 /**
  * show_range() - one range of the slice
@@ -29,69 +53,214 @@ static void show_range(struct cmd *cmd, json_t *ranges, const struct policy_rang
 }
 
 /**
- * show_port() - one port, if there is something to say about it
- * @cmd: manner
- * @ports: JSON array; gets one more
- * @class: enum steer_class
- * @port: port
- * @reply: what the broker says
- * @socket: socket of the host on it, or NULL
+ * show_what_it_has() - the slice's addresses and ranges
+ * @cmd: slice and manner
  */
-static void show_port(struct cmd *cmd, json_t *ports, unsigned class, uint16_t port,
-		      const struct proto_port_reply *reply, const struct cmd_socket *socket)
+static void show_what_it_has(struct cmd *cmd)
 {
-	const bool open = reply->state == PROTO_PORT_OPEN;
-	char name[24], uid[16] = "-";
+	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	json_t *addresses = json_array(), *ranges = json_array();
+	char text[ADDR_TEXT_MAX];
+	unsigned i;
 
-	if (!open && !socket)
-		return;
-	json_array_append_new(ports, json_pack("{s:s, s:i, s:s, s:o, s:I, s:o}", "protocol",
-					       policy_class_name((enum steer_class) class), "port", port, "state",
-					       cmd_port_state(reply->state), "uid",
-					       open ? json_integer((json_int_t)reply->uid) : json_null(), "flows",
-					       (json_int_t)reply->flows, "kernel_socket",
-					       open ? json_null() : cmd_json_socket(socket)));
-	if (cmd->json)
-		return;
-	snprintf(name, sizeof(name), "%s/%u", policy_class_name((enum steer_class) class), port);
-	if (open)
-		snprintf(uid, sizeof(uid), "%u", reply->uid);
-	printf("%-12s %-8s %8s %8u", name, cmd_port_state(reply->state), uid, reply->flows);
-	if (open)
-		puts("  -");
-	else
-		printf("  %s, uid %u\n", cmd_socket_state(socket), socket->uid);
+	json_object_set_new(cmd->out, "addresses", addresses);
+	json_object_set_new(cmd->out, "ranges", ranges);
+	for (i = 0; i < slice->addresses; i++) {
+		json_array_append_new(addresses, cmd_json_addr(&slice->address[i]));
+		if (!cmd->json)
+			printf("address %s\n", addr_text(&slice->address[i], text));
+	}
+	for (i = 0; i < slice->ranges; i++)
+		show_range(cmd, ranges, &slice->range[i]);
 }
 
 /**
- * show_ports() - the ports of the slice that somebody has
- * @cmd: slice and manner
- * @slice: its ranges
- * @sockets: sockets of the host
+ * add_row() - a row more
+ * @rows: rows
+ * @key: of the row
+ *
+ * Return: the row; or NULL, and it has been said that memory is short
+ */
+static struct row *add_row(struct rows *rows, const struct key *key)
+{
+	size_t room = rows->room ? rows->room * 2 : 64;
+	struct row *more;
+
+	if (rows->used == rows->room) {
+		more = reallocarray(rows->row, room, sizeof(*more));
+		if (!more) {
+			cmd_error("%m");
+			return NULL;
+		}
+		rows->row = more;
+		rows->room = room;
+	}
+	rows->row[rows->used] = (struct row){.key = *key};
+	return &rows->row[rows->used++];
+}
+
+/**
+ * add_flow() - a flow, as a row of its own
+ * @flow: flow
+ * @arg: struct rows
  *
  * Return: 0; or -1, and it has been said why
  */
-static int show_ports(struct cmd *cmd, const struct policy_slice *slice, const struct cmd_sockets *sockets)
+static int add_flow(const struct proto_flow_row *flow, void *arg)
 {
-	const struct addr any = {.b = {0}};
-	struct proto_port_reply reply;
+	const struct key key = {.class = flow->class,
+				.port = flow->port,
+				.count = flow->count,
+				.family = flow->family,
+				.uid = flow->uid,
+				.local = flow->local};
+	struct row *row = add_row(arg, &key);
+
+	if (!row)
+		return -1;
+	if (flow->kind <= PROTO_KIND_ICMP_ERROR)
+		row->flows[flow->kind] = 1;
+	return 0;
+}
+
+/**
+ * add_sockets() - the host's own sockets, a row each
+ * @rows: rows
+ * @sockets: sockets
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+static int add_sockets(struct rows *rows, const struct cmd_sockets *sockets)
+{
+	size_t i;
+
+	for (i = 0; i < sockets->used; i++) {
+		const struct cmd_socket *socket = &sockets->row[i];
+		const struct key key = {.class = socket->class,
+					.port = socket->port,
+					.count = 1,
+					.family = socket->family,
+					.is_socket = 1 + (uint32_t)i,
+					.local = socket->local};
+		struct row *row = add_row(rows, &key);
+
+		if (!row)
+			return -1;
+		row->socket = socket;
+	}
+	return 0;
+}
+
+/**
+ * compare() - for qsort(3)
+ * @a: a row
+ * @b: another
+ */
+static int compare(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+
+	if (x->key.class != y->key.class)
+		return x->key.class < y->key.class ? -1 : 1;
+	if (x->key.port != y->key.port)
+		return x->key.port < y->key.port ? -1 : 1;
+	return memcmp(&x->key, &y->key, sizeof(x->key));
+}
+
+/**
+ * merge() - sort rows, and make one of those that are alike
+ * @rows: rows
+ */
+static void merge(struct rows *rows)
+{
+	size_t i, kept = 0, kind;
+
+	if (rows->used)
+		qsort(rows->row, rows->used, sizeof(*rows->row), compare);
+	for (i = 0; i < rows->used; i++) {
+		if (!kept || compare(&rows->row[kept - 1], &rows->row[i])) {
+			rows->row[kept++] = rows->row[i];
+			continue;
+		}
+		for (kind = 0; kind < ARRAY_SIZE(rows->row[i].flows); kind++)
+			rows->row[kept - 1].flows[kind] += rows->row[i].flows[kind];
+	}
+	rows->used = kept;
+}
+
+/**
+ * is_open() - whether a row is of ports that are held for its user
+ * @row: row
+ */
+static bool is_open(const struct row *row)
+{
+	return row->flows[PROTO_KIND_CONSUMER] || row->flows[PROTO_KIND_ICMP_ERROR];
+}
+
+/**
+ * json_of() - a row for programs
+ * @row: row
+ */
+static json_t *json_of(const struct row *row)
+{
+	json_t *kinds = json_object();
+	json_int_t flows = 0;
+	unsigned kind;
+
+	for (kind = PROTO_KIND_CONSUMER; kind < ARRAY_SIZE(row->flows); kind++) {
+		flows += row->flows[kind];
+		if (row->flows[kind])
+			json_object_set_new(kinds, cmd_kind(kind), json_integer(row->flows[kind]));
+	}
+	return json_pack("{s:s, s:o, s:i, s:i, s:s, s:o, s:I, s:o, s:o}", "protocol",
+			 cmd_protocol(row->key.class, row->key.family), "address", cmd_json_addr(&row->key.local),
+			 "port", row->key.port, "count", row->key.count, "state",
+			 cmd_port_state(is_open(row) ? PROTO_PORT_OPEN : PROTO_PORT_FREE), "uid",
+			 row->socket ? json_null() : json_integer(row->key.uid), "flows", flows, "kinds", kinds,
+			 "kernel_socket", cmd_json_socket(row->socket));
+}
+
+/**
+ * print_row() - a row for people
+ * @row: row
+ */
+static void print_row(const struct row *row)
+{
+	char local[CMD_ENDPOINT_MAX], kinds[80] = "";
+	unsigned kind;
+	int n = 0;
+
+	cmd_endpoint(local, row->key.family, &row->key.local, row->key.port, row->key.count);
+	printf("%-8s %-32s ", cmd_protocol(row->key.class, row->key.family), local);
+	if (row->socket) {
+		printf("%8s  socket of the host: %s, uid %u\n", "-", cmd_socket_state(row->socket), row->socket->uid);
+		return;
+	}
+	for (kind = PROTO_KIND_CONSUMER; kind < ARRAY_SIZE(row->flows); kind++)
+		if (row->flows[kind])
+			n += snprintf(kinds + n, sizeof(kinds) - (size_t)n, "%s%u %s", n ? ", " : "",
+				      row->flows[kind], cmd_kind(kind));
+	printf("%8u  %s\n", row->key.uid, kinds);
+}
+
+/**
+ * show_rows() - all rows
+ * @cmd: manner
+ * @rows: sorted
+ */
+static void show_rows(struct cmd *cmd, const struct rows *rows)
+{
 	json_t *ports = json_array();
-	unsigned i, port;
+	size_t i;
 
 	json_object_set_new(cmd->out, "ports", ports);
 	if (!cmd->json)
-		printf("\n%-12s %-8s %8s %8s  %s\n", "PORT", "STATE", "UID", "FLOWS", "SOCKET IN THE WAY");
-	for (i = 0; i < slice->ranges; i++) {
-		const struct policy_range *range = &slice->range[i];
-
-		for (port = range->lo; port <= range->hi; port++) {
-			if (cmd_port(cmd, range->class, (uint16_t)port, &any, &reply) < 0)
-				return -1;
-			show_port(cmd, ports, range->class, (uint16_t)port, &reply,
-				  cmd_sockets_find(sockets, range->class, (uint16_t)port, &any));
-		}
+		printf("\n%-8s %-32s %8s  %s\n", "PROTO", "LOCAL", "UID", "FLOWS");
+	for (i = 0; i < rows->used; i++) {
+		json_array_append_new(ports, json_of(&rows->row[i]));
+		if (!cmd->json)
+			print_row(&rows->row[i]);
 	}
-	return 0;
 }
 
 /**
@@ -102,30 +271,22 @@ static int show_ports(struct cmd *cmd, const struct policy_slice *slice, const s
  */
 int cmd_ports(struct cmd *cmd)
 {
-	struct lib_info *info = cmd->saferaw->info;
-	json_t *addresses = json_array(), *ranges = json_array();
 	struct cmd_sockets sockets;
-	char text[ADDR_TEXT_MAX];
-	int failed;
-	unsigned i;
+	struct rows rows = {0};
+	int status = CMD_FAILED;
 
-	json_object_set_new(cmd->out, "addresses", addresses);
-	json_object_set_new(cmd->out, "ranges", ranges);
-	for (i = 0; i < info->slice.addresses; i++) {
-		json_array_append_new(addresses, cmd_json_addr(&info->slice.address[i]));
-		if (!cmd->json)
-			printf("address %s\n", addr_text(&info->slice.address[i], text));
+	show_what_it_has(cmd);
+	if (cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
+	    add_sockets(&rows, &sockets) == 0) {
+		merge(&rows);
+		show_rows(cmd, &rows);
+		json_object_set_new(cmd->out, "sockets_seen", json_boolean(sockets.seen));
+		if (!cmd->json && !sockets.seen)
+			puts("\n(of the host's sockets nothing is known here: the slice is in another network "
+			     "namespace)");
+		status = CMD_OK;
 	}
-	for (i = 0; i < info->slice.ranges; i++)
-		show_range(cmd, ranges, &info->slice.range[i]);
-	if (cmd_sockets_read(&sockets, &info->slice) < 0) {
-		cmd_error("cannot read the host's sockets: %s", strerror(errno));
-		failed = -1;
-	} else {
-		failed = show_ports(cmd, &info->slice, &sockets);
-	}
+	free(rows.row);
 	free(sockets.row);
-	if (!failed && !cmd->json)
-		puts("\n(sockets are those of the network namespace that this command runs in)");
-	return failed ? CMD_FAILED : CMD_OK;
+	return status;
 }

@@ -1,35 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cmd_show.c: words that several subcommands use, and the host's own sockets
- *
- * The host's sockets are read from /proc/net, which shows the network
- * namespace of the reader. That is not always the slice's: the subcommands say
- * so. A port that a flow holds shows a socket too, the one that the broker
- * holds it with; so a socket is in the way only where no flow is.
+ * cmd_show.c: words that several subcommands use
  */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
-
-static const struct {
-	const char *path;
-	uint8_t class;
-	bool six;
-} tables[] = {
-	{"/proc/net/tcp", CLASS_TCP, false},         {"/proc/net/tcp6", CLASS_TCP, true},
-	{"/proc/net/udp", CLASS_UDP, false},         {"/proc/net/udp6", CLASS_UDP, true},
-	{"/proc/net/icmp", CLASS_ICMP, false},       {"/proc/net/icmp6", CLASS_ICMP, true},
-	{"/proc/net/udplite", CLASS_UDPLITE, false}, {"/proc/net/udplite6", CLASS_UDPLITE, true},
-};
-
-/* States of include/net/tcp_states.h, as the tables number them */
-static const char *const states[] = {
-	"unknown", "connected", "connecting", "connecting", "closing", "closing",    "time-wait",
-	"bound",   "closing",   "closing",    "listening",  "closing", "connecting",
-};
 
 /**
  * cmd_protocol() - a flow's protocol in words
@@ -98,168 +74,22 @@ json_t *cmd_json_addr(const struct addr *addr)
 }
 
 /**
- * read_address() - an address of a table
- * @hex: 8 or 32 hexadecimal digits: 32-bit words of the address as numbers of this host
- * @addr: set
- *
- * Return: whether it is one
- */
-static bool read_address(const char *hex, struct addr *addr)
-{
-	size_t words = strlen(hex) / 8, i;
-	char digits[9] = "";
-	uint32_t word[4];
-
-	if (strlen(hex) != 8 && strlen(hex) != 32)
-		return false;
-	for (i = 0; i < words; i++) {
-		memcpy(digits, hex + i * 8, 8);
-		word[i] = (uint32_t)strtoul(digits, NULL, 16);
-	}
-	*addr = words == 1 ? addr_from_v4(word) : addr_from_v6(word);
-	return true;
-}
-
-/**
- * add_socket() - append a row
- * @sockets: table
- * @row: row
- *
- * Return: 0; or -1 and ENOMEM
- */
-static int add_socket(struct cmd_sockets *sockets, const struct cmd_socket *row)
-{
-	size_t room = sockets->room ? sockets->room * 2 : 64;
-	struct cmd_socket *more;
-
-	if (sockets->used == sockets->room) {
-		more = reallocarray(sockets->row, room, sizeof(*more));
-		if (!more)
-			return -1;
-		sockets->row = more;
-		sockets->room = room;
-	}
-	sockets->row[sockets->used++] = *row;
-	return 0;
-}
-
-/**
- * read_table() - the sockets of one table that are on a slice's ports
- * @sockets: gets them
- * @file: open table
- * @class: enum steer_class of the table
- * @slice: slice
- *
- * Return: 0; or -1 and ENOMEM
- */
-static int read_table(struct cmd_sockets *sockets, FILE *file, uint8_t class, const struct policy_slice *slice)
-{
-	struct cmd_socket row = {.class = class};
-	unsigned port, state;
-	char line[512], hex[33];
-
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, " %*u: %32[0-9A-F]:%x %*s %x %*s %*s %*s %u", hex, &port, &state, &row.uid) != 4 ||
-		    port > UINT16_MAX || !read_address(hex, &row.local))
-			continue; /* the heading */
-		row.port = (uint16_t)port;
-		row.state = (uint8_t)state;
-		if (policy_slice_owns(slice, (enum steer_class) class, row.port, row.port) &&
-		    add_socket(sockets, &row) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/**
- * cmd_sockets_read() - the host's own sockets on a slice's ports
- * @sockets: set; the caller frees sockets->row, also after an error
- * @slice: slice
- *
- * A table that is not there (no IPv6, say) has no sockets.
- *
- * Return: 0; or -1 and errno
- */
-int cmd_sockets_read(struct cmd_sockets *sockets, const struct policy_slice *slice)
-{
-	unsigned i;
-
-	*sockets = (struct cmd_sockets){0};
-	for (i = 0; i < ARRAY_SIZE(tables); i++) {
-		FILE *file = fopen(tables[i].path, "re");
-		int n;
-
-		if (!file && errno != ENOENT)
-			return -1;
-		if (!file)
-			continue;
-		n = read_table(sockets, file, tables[i].class, slice);
-		fclose(file);
-		if (n < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/**
- * cmd_sockets_find() - a socket that has a port
- * @sockets: table
- * @class: enum steer_class
- * @port: port
- * @local: address that is wanted, "::" for any; a socket on every address has this one too
- *
- * Return: the first, or NULL
- */
-const struct cmd_socket *cmd_sockets_find(const struct cmd_sockets *sockets, unsigned class, uint16_t port,
-					  const struct addr *local)
-{
-	size_t i;
-
-	for (i = 0; i < sockets->used; i++) {
-		const struct cmd_socket *row = &sockets->row[i];
-
-		if (row->class == class && row->port == port &&
-		    (addr_is_any(local) || addr_is_any(&row->local) || addr_eq(&row->local, local)))
-			return row;
-	}
-	return NULL;
-}
-
-/**
- * cmd_socket_state() - a socket's state in a word
- * @socket: socket
- */
-const char *cmd_socket_state(const struct cmd_socket *socket)
-{
-	return states[socket->state < ARRAY_SIZE(states) ? socket->state : 0];
-}
-
-/**
- * cmd_json_socket() - a socket as a JSON object, or null
- * @socket: socket or NULL
- */
-json_t *cmd_json_socket(const struct cmd_socket *socket)
-{
-	if (!socket)
-		return json_null();
-	return json_pack("{s:o, s:s, s:I}", "local", cmd_json_addr(&socket->local), "state", cmd_socket_state(socket),
-			 "uid", (json_int_t)socket->uid);
-}
-
-/**
  * cmd_port() - ask the broker who has a port
  * @cmd: slice
  * @class: enum steer_class
  * @port: port
  * @local: address, "::" for any
+ * @family: of any: AF_INET, AF_INET6, AF_UNSPEC for both
  * @reply: filled in
  *
  * Return: 0; or -1, and it has been said why
  */
-int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local, struct proto_port_reply *reply)
+int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local, unsigned family,
+	     struct proto_port_reply *reply)
 {
 	struct proto_port request = {.header = {.type = PROTO_PORT, .size = sizeof(request)},
 				     .class = (uint8_t) class,
+				     .family = (uint8_t)family,
 				     .port = port,
 				     .local = *local};
 

@@ -23,6 +23,7 @@ struct outgoing {
 		struct priv_reserve reserve;
 		struct priv_release release;
 		struct priv_route route;
+		struct priv_covered covered;
 	} message;
 };
 

@@ -193,31 +193,49 @@ void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_r
 }
 
 /**
+ * asked_addresses() - the addresses that a question about a port is about
+ * @slice: slice
+ * @ask: question
+ *
+ * Return: bit mask of indices; none for an address that is not the slice's
+ */
+static uint32_t asked_addresses(const struct slice *slice, const struct proto_port *ask)
+{
+	int address = netns_address(slice->netns, &ask->local);
+
+	if (addr_is_any(&ask->local))
+		return hold_addresses(slice, PRIV_ANY_ADDRESS, ask->family);
+	return address < 0 ? 0 : slice->owned & 1U << address;
+}
+
+/**
  * query_port() - who has a port
  * @slice: slice
  * @ask: class, port, and local address or "::"
+ * @covered: the addresses on which the monitor's sockets hold it
  * @reply: filled in
  *
  * Without an address, the one with the most flows on the port is told of. A
- * port in quarantine is told as free: when others may have it again, only the
- * monitor knows.
+ * port in quarantine is told as free and held: when others may have it again,
+ * only the monitor knows.
  */
-void query_port(const struct slice *slice, const struct proto_port *ask, struct proto_port_reply *reply)
+void query_port(const struct slice *slice, const struct proto_port *ask, uint32_t covered,
+		struct proto_port_reply *reply)
 {
-	int address = netns_address(slice->netns, &ask->local);
-	uint32_t left = slice->owned;
+	uint32_t left;
 
 	if (ask->class >= STEER_CLASSES) {
 		reply->error = EINVAL;
 		return;
 	}
-	if (!addr_is_any(&ask->local))
-		left = address < 0 ? 0 : left & 1U << address;
+	left = asked_addresses(slice, ask);
+	reply->netns = slice->netns->record.cookie;
 	reply->state = PROTO_PORT_FREE;
 	if (!policy_slice_owns(&slice->policy, ask->class, ask->port, ask->port)) {
 		reply->state = PROTO_PORT_FOREIGN;
 		return;
 	}
+	reply->held = (covered & left) != 0;
 	for (; left; left &= left - 1) {
 		const struct port *port =
 			ports_find(&slice->netns->shard.ports, (unsigned)__builtin_ctz(left), ask->class, ask->port);

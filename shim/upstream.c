@@ -47,6 +47,7 @@ union message {
 	struct priv_routes_news routes_news;
 	struct priv_reserved reserved;
 	struct priv_routed routed;
+	struct priv_covers covers;
 	struct priv_block block;
 	uint8_t bytes[PRIV_MESSAGE_MAX];
 };
@@ -254,6 +255,25 @@ static bool take_routed(const union message *message, int *fd)
 	return true;
 }
 
+/**
+ * take_covers() - COVERS
+ * @message: message
+ * @fd: none
+ *
+ * An answer about a netns that was detached meanwhile is for nobody.
+ */
+static bool take_covers(const union message *message, int *fd)
+{
+	const struct priv_covers *covers = &message->covers;
+
+	(void)fd;
+	if (covers->netns >= PRIV_NETNS_MAX)
+		return false;
+	if (upstream.world->netns[covers->netns])
+		client_covered(upstream.world->netns[covers->netns], covers);
+	return true;
+}
+
 #define ALWAYS 0      /* allowed at any time */
 #define TELLING 1     /* between BEGIN and COMMIT */
 #define NOT_TELLING 2 /* outside of that */
@@ -280,6 +300,7 @@ static const struct {
 	[PRIV_SHUTDOWN] = {sizeof(struct priv_plain), 0, ALWAYS, take_shutdown},
 	[PRIV_RESERVED] = {sizeof(struct priv_reserved), 0, ALWAYS, take_reserved},
 	[PRIV_ROUTED] = {sizeof(struct priv_routed), 0, ALWAYS, take_routed},
+	[PRIV_COVERS] = {sizeof(struct priv_covers), 0, ALWAYS, take_covers},
 	[PRIV_BLOCK] = {sizeof(struct priv_block), 1, ALWAYS, take_block},
 };
 

@@ -187,7 +187,10 @@ def test_forged_requests():
         good = struct.pack("=QIIIBBBxHH4x", 1, 0, 1, 5, 1, 255, 0, 40001, 40001)
         for text, kind, body in (("a type of the monitor's", rogue.COMMIT, b""), ("no such type", 99, b""),
                                  ("too short", rogue.RESERVE, good[:-4]), ("too long", rogue.RESERVE, good + bytes(4)),
-                                 ("READY again", rogue.READY, b"")):
+                                 ("READY again", rogue.READY, b""),
+                                 ("a question about no class", rogue.COVERED, struct.pack("=IBxH", 0, 9, 40001)),
+                                 ("a question about no netns", rogue.COVERED, struct.pack("=IBxH", 5, 1, 40001)),
+                                 ("a question about netns 64", rogue.COVERED, struct.pack("=IBxH", 64, 1, 40001))):
             expect_no_grant(pair, text, kind, body)
 
 

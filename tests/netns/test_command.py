@@ -48,7 +48,7 @@ def test_lists():
         one, = json.loads(command(pair, broker, "ports", "--json"))["slices"]
         tap.equal({(row["protocol"], row["port"]): (row["state"], row["uid"]) for row in one["ports"]},
                   {("udp", 40001): ("open", 5), ("tcp", 40002): ("open", 5), ("tcp", 40005): ("free", None)}, "ports")
-        tap.check("tcp/40005" in command(pair, broker, "ports"), "ports for people")
+        tap.check(f"{HOST4}:40005" in command(pair, broker, "ports"), "ports for people")
         one, = json.loads(command(pair, broker, "stats", "--json"))["slices"]
         tap.equal((one["tx_refused"], one["grants"]), ({"port": 1}, 2), "stats")
         tap.check("source port" in command(pair, broker, "stats"), "stats for people")
@@ -60,6 +60,72 @@ def test_lists():
         tap.check("sniffer    any    *:*" in command(pair, broker, "flows"), "kinds for people")
         for each in (other, *readers):
             each.close()
+
+
+def ports(pair, broker, **more):
+    """What saferaw ports says: {(protocol, address, port, count, uid, uid of the socket): kinds}."""
+    one, = json.loads(command(pair, broker, "-s", "one", "ports", "--json", **more))["slices"]
+    return {(row["protocol"], row["address"], row["port"], row["count"], row["uid"],
+             row["kernel_socket"] and row["kernel_socket"]["uid"]): row["kinds"] for row in one["ports"]}, one["sockets_seen"]
+
+
+def test_ports():
+    """ports: who has what, of which kinds, and which sockets of the host are on the slice's ports; never the broker's own."""
+    section = slice_section(users=("games", "news"), ports="40000-40019", extra="hold = always")
+    with Pair() as pair, Broker(pair.host, section) as broker:
+        games, news = proto.Client(broker.slice(), "games"), proto.Client(broker.slice(), "news")
+        tap.equal(ports(pair, broker), ({}, True), "with every port held by the broker, and none open")
+        flows = [games.open(proto.UDP, local=HOST4, port=40001, remote=PEER4, remote_port=1 + n) for n in range(40)]
+        flows += [games.open(proto.UDP, local=HOST4, port=40001, kind=kind) for kind in (proto.SNIFFER, proto.ICMP_ERROR) * 2]
+        flows += [games.open(proto.TCP, port=40003, count=4), games.open(proto.ICMP, port=40001, family=socket.AF_INET6),
+                  news.open(proto.TCP, port=40010, kind=proto.SNIFFER), news.open(proto.CLASS_ANY, kind=proto.SNIFFER)]
+        tap.equal(ports(pair, broker)[0],
+                  {("udp", HOST4, 40001, 1, 5, None): {"consumer": 40, "sniffer": 2, "icmp-error": 2},
+                   ("tcp", None, 40003, 4, 5, None): {"consumer": 1}, ("icmpv6", None, 40001, 1, 5, None): {"consumer": 1},
+                   ("tcp", None, 40010, 1, 9, None): {"sniffer": 1}, ("any", None, 0, 1, 9, None): {"sniffer": 1}}, "rows")
+        text = command(pair, broker, "ports")
+        tap.check("40 consumer, 2 sniffer, 2 icmp-error" in text and "*:40003-40006" in text, f"for people: {text}")
+        one, = json.loads(command(pair, broker, "explain", "--json", "udp/40002"))["slices"]
+        tap.equal((one["passes"], one["port"]["sockets_seen"]), (True, True), "a port that the broker holds can be opened")
+        for flow in flows:
+            flow.close()
+        while games.flows():
+            pass
+        tap.equal(ports(pair, broker), ({}, True), "while ports are in quarantine")
+        other = run("ip", "netns", "exec", pair.peer.name, "setpriv", "--reuid=games", "--clear-groups", program("saferaw"), "-s",
+                    broker.slice(), "ports", "--json")
+        tap.equal(json.loads(other)["slices"][0]["sockets_seen"], False, "asked from another network namespace")
+
+
+def test_ports_of_the_host():
+    """ports: sockets of the host in all shapes are seen beside the broker's, on the slice's own addresses alone."""
+    sections = (slice_section(users=("games",), extra=f'addresses = {{"{HOST4}", "{HOST6}"}}'),
+                slice_section("two", ("news",), extra='addresses = {"192.0.2.7"}'))
+    with Pair() as pair:
+        pair.host.run("ip", "addr", "add", "192.0.2.7/24", "dev", "eth0")
+        with Broker(pair.host, *sections) as broker:
+            games, news = proto.Client(broker.slice(), "games"), proto.Client(broker.slice("two"), "news")
+            theirs, mine = news.open(proto.UDP, port=40001), games.open(proto.UDP, local=HOST4, port=40001)
+            tap.equal(list(ports(pair, broker)[0]), [("udp", HOST4, 40001, 1, 5, None)], "with another slice's beside")
+            held = []
+            for family, kind, address, port in ((socket.AF_INET, socket.SOCK_STREAM, HOST4, 40005),
+                                                (socket.AF_INET6, socket.SOCK_DGRAM, HOST6, 40001),
+                                                (socket.AF_INET6, socket.SOCK_DGRAM, "::", 40007),
+                                                (socket.AF_INET, socket.SOCK_DGRAM, "0.0.0.0", 40008),
+                                                (socket.AF_INET, socket.SOCK_DGRAM, "192.0.2.7", 40009)):
+                one = pair.host.socket(family, kind)
+                one.bind((address, port))
+                if kind == socket.SOCK_STREAM:
+                    one.listen()
+                held.append(one)
+            tap.equal({key[:3] for key in ports(pair, broker)[0] if key[5] == 0},
+                      {("tcp", HOST4, 40005), ("udp", HOST6, 40001), ("udp", None, 40007), ("udp", None, 40008)},
+                      "sockets of the host")
+            tap.check("socket of the host: listening, uid 0" in command(pair, broker, "-s", "one", "ports"), "for people")
+            for port, status in (("udp/40007", 1), (f"udp/[{HOST6}]:40001", 1), (f"udp/{HOST4}:40001", 0), ("udp/40002", 0)):
+                command(pair, broker, "-s", "one", "explain", port, status=status)
+            mine.close()
+            theirs.close()
 
 
 def test_root_sees_all():
@@ -125,4 +191,4 @@ def test_library_built_against():
         run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c", header)
 
 
-tap.main(test_lists, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))
+tap.main(test_lists, test_ports, test_ports_of_the_host, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))

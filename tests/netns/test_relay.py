@@ -454,6 +454,38 @@ def test_routes():
         check(relay.wait(lambda: len(client.flows()) == 1), "a flow that was closed while its packet was parked")
 
 
+def test_port():
+    """Who has a port, and whether the monitor's sockets hold it: the monitor is asked, and nobody else waits meanwhile."""
+    with Monitor([Slice()]) as relay:
+        client, other, gone = relay.client(), relay.client(), relay.client()
+
+        def ask(kind, port, local=None, family=0):
+            """error, state, held, uid, flows, netns"""
+            data, _ = client.request(proto.PORT, struct.pack("=BBH16s", kind, family, port, proto.mapped(local)))
+            return struct.unpack_from("=iBB2xIIQ", data, 8)
+
+        flow = client.open(proto.UDP, local=HERE, port=40000)
+        uid = pwd.getpwnam("games").pw_uid
+        relay.covered = {(proto.UDP, 40000): 1, (proto.UDP, 40001): 2, (proto.UDP, 50000): 3}
+        equal(ask(proto.UDP, 40000), (0, 2, 1, uid, 1, relay.cookie), "open and held")
+        equal([ask(proto.UDP, 40000, local)[1:3] for local in (HERE, HERE6, FAR)], [(2, 1), (1, 0), (1, 0)], "by address")
+        equal([ask(proto.UDP, 40001, family=family)[1:3] for family in (0, socket.AF_INET, socket.AF_INET6)],
+              [(1, 1), (1, 0), (1, 1)], "held alone, by family")
+        equal(ask(proto.UDP, 50000)[1:3], (0, 0), "not the slice's")
+        equal(ask(proto.TCP, 40000)[1:3], (1, 0), "another class")
+        equal(ask(9, 40000)[0], errno.EINVAL, "no class")
+        relay.answering.clear()
+        body = struct.pack("=BBH16s", proto.UDP, 0, 40000, proto.ANY)
+        for one in (gone, client):
+            one.socket.send(proto.HEADER.pack(proto.PORT, 28, 7) + body)
+        other.stats()
+        gone.close()
+        relay.answering.set()
+        data, _ = client.reply(proto.PORT, 7)
+        equal(struct.unpack_from("=iBB", data, 8), (0, 2, 1), "after the answer")
+        flow.close()
+
+
 def test_parking_is_bounded():
     """A slice can park so many packets, and leaves places to others."""
     with Monitor([Slice(), TWO], mtu=1000) as relay:
@@ -727,7 +759,7 @@ def test_many_flows():
             check(flows[n].socket.recv(2000), "received")
         equal([row[0] for row in client.flows()], [flow.number for flow in flows], "list")
         data, _ = client.request(proto.PORT, struct.pack("=BxH16s", proto.UDP, 40000, proto.ANY))
-        equal(struct.unpack_from("=iB3xII", data, 8), (0, 2, pwd.getpwnam("games").pw_uid, 4000), "port")
+        equal(struct.unpack_from("=iBB2xIIQ", data, 8), (0, 2, 0, pwd.getpwnam("games").pw_uid, 4000, relay.cookie), "port")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from .broker import RELAY_USER, program
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT, ADDRESS_NEWS, ROUTES_NEWS,
  SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK, LINK_NEWS,
- BLOCK) = range(1, 25)
+ BLOCK, COVERED, COVERS) = range(1, 27)
 HEADER = struct.Struct("=II")
 PORTS, CLASSES, ADDRESSES, SLICES = 65536, 6, 32, 1024
 TRAFFIC = 384  # bytes of one slice
@@ -80,7 +80,8 @@ class Monitor:
         os.chmod(self.directory, 0o755)
         os.mkdir(os.path.join(self.directory, "empty"))
         self.addresses = list(addresses)
-        self.serial, self.mtu = 1, mtu
+        self.serial, self.mtu, self.cookie = 1, mtu, 4711
+        self.covered = {}  # (class, port): mask of addresses on which sockets of the monitor's hold it
         self.busy, self.routes = set(), {}  # ports that are refused; destination: (source, mtu) or None
         self.reserves, self.releases, self.asked = [], [], []  # (class, address, family, lo, hi, uid, slice)
         self.at_release = []  # the open byte of each released port when its release came
@@ -162,7 +163,7 @@ class Monitor:
         """Tells a whole configuration."""
         self.slices = list(slices)
         self.send(message(BEGIN))
-        self.send(message(NETNS, struct.pack("=IIII32s", 0, self.serial, self.mtu, 0, b"default")),
+        self.send(message(NETNS, struct.pack("=IIIIQ32s", 0, self.serial, self.mtu, 0, self.cookie, b"default")),
                   [self.tun_relay.fileno(), self.traffic_fd, self.tap_relay.fileno(), self.link_traffic_fd])
         for index, address in enumerate(self.addresses):
             self.send(message(ADDRESS, struct.pack("=IBBxx16s", 0, index, 1, proto.mapped(address))))
@@ -209,7 +210,7 @@ class Monitor:
             body = data[HEADER.size:]
             try:
                 {READY: self.take_ready, RESERVE: self.take_reserve, RELEASE: self.take_release,
-                 ROUTE: self.take_route}[kind](body)
+                 ROUTE: self.take_route, COVERED: self.take_covered}[kind](body)
             except OSError:
                 return
 
@@ -244,6 +245,11 @@ class Monitor:
         source, mtu = known or (None, 0)
         self.send(message(ROUTED, struct.pack("=Ii16s16sI4x", netns, 0 if known else errno.ENETUNREACH, destination,
                                               proto.mapped(source), mtu)))
+
+    def take_covered(self, body):
+        """COVERED"""
+        netns, kind, port = struct.unpack("=IBxH", body)
+        self.send(message(COVERS, struct.pack("=IBxHI", netns, kind, port, self.covered.get((kind, port), 0))))
 
     def is_open(self, port, kind=proto.TCP, address=0):
         """The byte in the open map."""

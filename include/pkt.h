@@ -14,13 +14,14 @@
 
 #define PKT_MAX 65535 /* largest IP packet, bytes (IPv6 jumbograms are not supported) */
 
-#define PKT_FRAGMENT 0x01     /* part of a fragmented datagram (an atomic fragment too) */
+#define PKT_FRAGMENT 0x01     /* part of a fragmented datagram */
 #define PKT_LATER 0x02	      /* not the first fragment: no transport header */
 #define PKT_SOURCE_ROUTE 0x04 /* LSRR, SSRR or an IPv6 routing header */
 #define PKT_ICMP_ERROR 0x08   /* an ICMP error; the inner_ fields hold what it is about */
 #define PKT_ICMP_REPLY 0x10   /* an echo or timestamp reply */
 #define PKT_ICMP_REQUEST 0x20 /* an echo or timestamp request */
 #define PKT_BAD_CHECKSUM 0x40 /* the IPv4 header checksum is wrong (a sender may leave it so) */
+#define PKT_MORE 0x80	      /* not the last fragment */
 
 struct pkt {
 	const uint8_t *data;
@@ -31,6 +32,7 @@ struct pkt {
 	uint8_t icmp_type, icmp_code;
 	uint16_t transport;  /* offset of the transport header */
 	uint32_t id;	     /* identification: of the IPv4 header, of the IPv6 fragment header (else 0); host byte order */
+	uint32_t from, to;   /* which bytes of its datagram a fragment holds, `to` not included; else both 0 */
 	struct addr src, dst;
 	uint16_t sport, dport; /* host byte order; both are the identifier for ICMP echo and timestamp */
 	uint8_t tcp_flags;

@@ -24,7 +24,7 @@
 	X(HEADER_LENGTH, "header-length", EINVAL, "IP header length is wrong") \
 	X(LENGTH, "length", EINVAL, "IP length disagrees with the packet's size") \
 	X(CHECKSUM, "checksum", EINVAL, "IP header checksum is wrong") \
-	X(EXTENSION, "extension", EINVAL, "IPv6 extension header chain is broken, too long or not allowed") \
+	X(EXTENSION, "extension", EINVAL, "IPv6 extension header chain is broken, too long or holds a header not allowed") \
 	X(TRANSPORT, "transport", EINVAL, "transport header is short or inconsistent") \
 	X(OPTION, "option", EINVAL, "IP options are malformed") \
 	/* what may be sent (policy.c) */ \
@@ -56,7 +56,16 @@
 	X(LOCAL, "local", EPERM, "destination is the host itself, and the slice is not local") \
 	X(NO_LINK, "no-link", ENOENT, "comes from no link") \
 	X(NO_MAPPING, "no-mapping", ENOENT, "nothing of the link is translated to the port") \
-	X(NAPT_EXHAUSTED, "napt-exhausted", ENOBUFS, "the link has no port left to translate to")
+	X(NAPT_EXHAUSTED, "napt-exhausted", ENOBUFS, "the link has no port left to translate to") \
+	/* fragments and extension headers (pkt.c, policy.c); new ones go behind the last: numbers are on the wire */ \
+	X(FRAGMENT_LENGTH, "fragment-length", EINVAL, "fragment is empty, no multiple of 8 bytes or ends beyond 65,535") \
+	X(TINY_FRAGMENT, "tiny-fragment", EINVAL, "first fragment does not hold all headers") \
+	X(ATOMIC_FRAGMENT, "atomic-fragment", EINVAL, "IPv6 fragment header in a datagram that is whole") \
+	X(ORPHAN_FRAGMENT, "orphan-fragment", EPERM, "later fragment without its allowed first") \
+	X(OVERLAP, "overlap", EPERM, "later fragment reaches back into its first") \
+	X(ROUTING_HEADER, "routing-header", EPERM, "IPv6 routing headers are not allowed") \
+	X(HOME_ADDRESS, "home-address", EPERM, "IPv6 home address option is not allowed") \
+	X(CHAIN_END, "chain-end", EINVAL, "IPv6 extension header chain ends before an upper-layer header")
 
 enum verdict {
 #define X(symbol, name, error, text) VERDICT_##symbol,
@@ -79,6 +88,7 @@ struct policy_range {
 
 /* What the verdict needs to know of a slice */
 struct policy_slice {
+	bool fragments; /* may send them */
 	unsigned addresses, ranges, denied;
 	struct addr address[STEER_ADDRESSES_MAX]; /* local addresses that the slice may use and that are present */
 	struct policy_range range[POLICY_RANGES_MAX];

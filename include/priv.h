@@ -116,7 +116,8 @@ struct priv_slice {
 	uint8_t local;
 	uint8_t all_addresses;	/* no PRIV_SLICE_ADDRESS follows: every address of the netns */
 	uint8_t peer_netns_named; /* only clients from the PRIV_PEER_NETNS that follow */
-	uint8_t pad[5];
+	uint8_t fragments;	/* may be sent */
+	uint8_t pad[4];
 	char name[PROTO_NAME_MAX];
 };
 

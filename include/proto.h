@@ -85,13 +85,16 @@ struct proto_range {
 	uint16_t lo, hi;
 };
 
+#define PROTO_RIGHT_LOCAL 0x01	   /* may reach the host's own sockets */
+#define PROTO_RIGHT_FRAGMENTS 0x02 /* may send fragments */
+
 struct proto_info_reply {
 	struct proto_header header;
 	int32_t error;
 	uint32_t mtu;	     /* smallest MTU of the netns's uplinks: what is no larger needs no PROTO_ROUTE */
 	uint32_t flows, flows_max;
 	uint32_t clients, clients_max;
-	uint8_t local;	     /* may reach the host's own sockets */
+	uint8_t rights;	     /* PROTO_RIGHT_ */
 	uint8_t addresses, ranges, denied; /* rows used below */
 	struct addr address[STEER_ADDRESSES_MAX];
 	struct proto_range range[POLICY_RANGES_MAX];

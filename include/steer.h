@@ -12,7 +12,8 @@
  *   denied     LPM trie, slice + prefix    monitor writes, BPF reads
  *   heartbeat  array of one, mmapable      monitor writes, BPF reads
  *   buckets    array by slice              BPF alone
- *   fragments  LRU hash                    BPF alone
+ *   fragments  LRU hash                    BPF alone: first fragments that were steered
+ *   sent       LRU hash                    BPF alone: first fragments that left
  *   links      array by link number        monitor writes, BPF reads
  *   link_devices  hash, ifindex -> link    monitor writes, BPF reads
  *   link_ports hash, slice and ports -> link  monitor writes, BPF reads
@@ -78,7 +79,8 @@ enum steer_bucket_name {
 	STEER_BUCKETS
 };
 
-#define STEER_LOCAL 1u /* may reach sockets of the host itself */
+#define STEER_LOCAL 1u	   /* may reach sockets of the host itself */
+#define STEER_FRAGMENTS 2u /* may send fragments */
 struct steer_slice {
 	__u32 flags;
 	__u32 share; /* packets of this slice that may wait in the TUN's ring at once */
@@ -136,7 +138,7 @@ struct steer_link_ports {
 	X(OUT_SOURCE, "steer-out-source", "source is no address of the netns") \
 	X(OUT_PROTOCOL, "steer-out-protocol", "protocol not allowed") \
 	X(OUT_TYPE, "steer-out-icmp-type", "ICMP type not allowed") \
-	X(OUT_FRAGMENT, "steer-out-fragment", "fragments not allowed") \
+	X(OUT_FRAGMENT, "steer-out-fragment", "fragments not allowed, or malformed") \
 	X(OUT_OPTION, "steer-out-option", "source routing or home address option not allowed") \
 	X(OUT_PORT, "steer-out-port", "source port belongs to no slice or is not held") \
 	X(OUT_LOOPBACK, "steer-out-loopback", "destination is loopback, unspecified or an IPv4 address in an IPv6 one") \
@@ -146,7 +148,10 @@ struct steer_link_ports {
 	X(OUT_NO_ROUTE, "steer-out-no-route", "no unicast route to the destination") \
 	X(OUT_TOO_BIG, "steer-out-too-big", "larger than the uplink's MTU") \
 	X(OUT_RATE, "steer-out-rate", "over the slice's send limit") \
-	X(OUT_LINK_LOCAL, "steer-out-link-local", "destination is link-local")
+	X(OUT_LINK_LOCAL, "steer-out-link-local", "destination is link-local") \
+	X(OUT_TINY, "steer-out-tiny", "first fragment does not hold all headers") \
+	X(OUT_ORPHAN, "steer-out-orphan", "later fragment without its allowed first") \
+	X(OUT_OVERLAP, "steer-out-overlap", "later fragment reaches back into its first")
 
 enum steer_reason {
 #define X(symbol, name, text) STEER_##symbol,

@@ -56,7 +56,7 @@ struct conf_slice {
 	uint64_t memory_bytes;            /* of all flows' queues */
 	uint64_t packets_in, packets_out; /* a second; 0: no limit */
 	uint64_t bits_in, bits_out;
-	bool local;
+	bool local, fragments;
 	bool hold_always; /* its ports are held from the start, not one by one */
 };
 

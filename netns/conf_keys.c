@@ -601,6 +601,7 @@ const struct conf_key conf_slice_keys[] = {
 	{"bits_in", false, take_number, FIELD(conf_slice, bits_in), 0, RATE_MAX},
 	{"bits_out", false, take_number, FIELD(conf_slice, bits_out), 0, RATE_MAX},
 	{"local", false, take_bool, FIELD(conf_slice, local)},
+	{"fragments", false, take_bool, FIELD(conf_slice, fragments)},
 	{"hold", false, conf_take_hold},
 	{NULL},
 };

@@ -293,6 +293,7 @@ static int send_slice(const struct sending *s, const struct conf_slice *slice, c
 		.queue_bytes = slice->queue_bytes,
 		.memory_bytes = slice->memory_bytes,
 		.local = slice->local,
+		.fragments = slice->fragments,
 		.all_addresses = slice->addresses == 0,
 		.peer_netns_named = slice->peers != 0,
 	};

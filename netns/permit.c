@@ -149,8 +149,9 @@ static struct steer_rate rate(uint64_t per_second, unsigned factor)
  */
 static int permit_slice(struct netns *ns, const struct conf_slice *slice, unsigned share)
 {
-	struct steer_slice limits = {.flags = slice->local ? STEER_LOCAL : 0, .share = share};
+	struct steer_slice limits = {.share = share};
 
+	limits.flags = (slice->local ? STEER_LOCAL : 0) | (slice->fragments ? STEER_FRAGMENTS : 0);
 	limits.rate[BUCKET_IN_PACKETS] = rate(slice->packets_in, 1);
 	limits.rate[BUCKET_OUT_PACKETS] = rate(slice->packets_out, 1);
 	limits.rate[BUCKET_IN_BYTES] = rate(slice->bits_in, 8);

@@ -300,40 +300,40 @@ static __always_inline void fragment_key(const struct packet *p, struct steer_fr
 }
 
 /**
- * note_first() - remember (or forget) where a first fragment went
+ * note_first() - remember (or forget) whose a first fragment is
+ * @map: `fragments` or `sent`
  * @p: first fragment
- * @slice: that gets it, 0 for the host
+ * @slice: that gets or sends it, 0 for nobody
  */
-static __always_inline void note_first(const struct packet *p, __u32 slice)
+static __always_inline void note_first(void *map, const struct packet *p, __u32 slice)
 {
-	struct fragment_owner value = {.slice = slice};
+	struct fragment_owner value = {.slice = slice, .end = fragment_end(p)};
 	struct steer_fragment key;
 
 	fragment_key(p, &key);
 	if (!slice) {
-		bpf_map_delete_elem(&fragments, &key);
+		bpf_map_delete_elem(map, &key);
 		return;
 	}
 	value.time_ns = bpf_ktime_get_ns();
-	bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
+	bpf_map_update_elem(map, &key, &value, BPF_ANY);
 }
 
 /**
- * follow_first() - where a later fragment goes
+ * first_of() - the first fragment that a later one follows
+ * @map: `fragments` or `sent`
  * @p: later fragment
  *
- * Return: slice number, 0 for the host.
+ * Return: what is remembered of it, NULL if that is nothing or too old.
  */
-static __always_inline __u32 follow_first(const struct packet *p)
+static __always_inline struct fragment_owner *first_of(void *map, const struct packet *p)
 {
-	struct fragment_owner *value;
+	struct fragment_owner *first;
 	struct steer_fragment key;
 
 	fragment_key(p, &key);
-	value = bpf_map_lookup_elem(&fragments, &key);
-	if (!value || bpf_ktime_get_ns() - value->time_ns > STEER_FRAGMENT_NS)
-		return 0;
-	return value->slice;
+	first = bpf_map_lookup_elem(map, &key);
+	return first && bpf_ktime_get_ns() - first->time_ns <= STEER_FRAGMENT_NS ? first : NULL;
 }
 
 /**
@@ -359,6 +359,7 @@ static __always_inline bool source_ok(struct __sk_buff *skb, const struct packet
 SEC("tc")
 int steer_in(struct __sk_buff *skb)
 {
+	struct fragment_owner *first;
 	struct packet p = {};
 	struct end end;
 	__u32 slice;
@@ -370,19 +371,60 @@ int steer_in(struct __sk_buff *skb)
 	if (index < 0 || !alive() || !source_ok(skb, &p))
 		return TC_ACT_UNSPEC;
 	if (p.later) {
-		slice = follow_first(&p);
+		first = first_of(&fragments, &p);
+		slice = first ? first->slice : 0;
 	} else {
 		slice = receiver(skb, &p, &end) ? steered(index, &end) : 0;
 		if (p.more)
-			note_first(&p, slice);
+			note_first(&fragments, &p, slice);
 	}
 	return slice ? admit(skb, slice) : TC_ACT_UNSPEC;
 }
 
 /**
- * sender() - the local end that a packet of the relay claims to come from
+ * form() - is a packet of the relay well-formed, and without what nobody may send?
  * @skb: packet
  * @p: its headers
+ *
+ * Return: why it may not leave, STEER_REASONS_N if there is nothing wrong.
+ */
+static __always_inline enum steer_reason form(struct __sk_buff *skb, const struct packet *p)
+{
+	if (p->length != skb->len)
+		return STEER_OUT_HEADER;
+	if (p->routing || p->home)
+		return STEER_OUT_OPTION;
+	if (p->fragment && fragment_reason(p) != STEER_REASONS_N)
+		return STEER_OUT_FRAGMENT;
+	return p->options ? options_reason(skb, p->transport) : STEER_REASONS_N;
+}
+
+/**
+ * is_tiny() - does a first fragment lack a part of the transport header?
+ * @skb: packet
+ * @p: its headers
+ * @class: of its protocol
+ *
+ * What is lacking would come in a fragment that nobody judges (RFC 1858).
+ *
+ * Return: true if it does.
+ */
+static __always_inline bool is_tiny(struct __sk_buff *skb, const struct packet *p, int class)
+{
+	__u32 left = p->length - p->transport;
+	__u8 words;
+
+	if (p->length < p->transport || left < header_min(class))
+		return true;
+	if (class != CLASS_TCP)
+		return false;
+	return !load(skb, p->transport + TCP_DATA_OFFSET, &words, sizeof(words)) || (words >> 4) * 4 > left;
+}
+
+/**
+ * sender() - the local end that a packet of the relay claims to come from
+ * @skb: packet
+ * @p: its headers, of no later fragment
  * @head: result: its transport header
  * @end: result
  *
@@ -393,19 +435,64 @@ static __always_inline enum steer_reason sender(struct __sk_buff *skb, const str
 {
 	int class = class_of(p);
 
-	if (p->fragment)
-		return STEER_OUT_FRAGMENT;
-	if (p->routing || p->home)
-		return STEER_OUT_OPTION;
 	if (class < 0)
 		return STEER_OUT_PROTOCOL;
-	if (p->length != skb->len || !load(skb, p->transport, head, sizeof(*head)))
+	if (p->fragment && is_tiny(skb, p, class))
+		return STEER_OUT_TINY;
+	if (!load(skb, p->transport, head, sizeof(*head)))
 		return STEER_OUT_HEADER;
 	end->class = class;
 	end->port = bpf_ntohs(class == CLASS_ICMP ? head->icmp.id : head->port.source);
 	if (class == CLASS_ICMP && !is_request(p->version, head->icmp.type) && !is_reply(p->version, head->icmp.type))
 		return STEER_OUT_TYPE;
-	return p->options ? options_reason(skb, p->transport) : STEER_REASONS_N;
+	return STEER_REASONS_N;
+}
+
+/**
+ * follow_sent() - the slice that sends a later fragment
+ * @p: it
+ * @slice: result
+ *
+ * Return: why it may not leave, STEER_REASONS_N if there is nothing wrong.
+ */
+static __always_inline enum steer_reason follow_sent(const struct packet *p, __u32 *slice)
+{
+	struct fragment_owner *first = first_of(&sent, p);
+
+	if (!first)
+		return STEER_OUT_ORPHAN;
+	*slice = first->slice;
+	return p->from < first->end ? STEER_OUT_OVERLAP : STEER_REASONS_N;
+}
+
+/**
+ * sending_slice() - the slice that a packet of the relay is from
+ * @skb: packet
+ * @p: its headers
+ * @head: result: its transport header, unless it is a later fragment
+ * @slice: result; also where the packet is refused, if it is known then
+ *
+ * Return: why it may not leave, STEER_REASONS_N if there is nothing wrong.
+ */
+static __always_inline enum steer_reason sending_slice(struct __sk_buff *skb, const struct packet *p,
+						       union transport *head, __u32 *slice)
+{
+	int index = local_index(&p->src, p->version);
+	enum steer_reason reason;
+	struct end end;
+
+	if (index < 0)
+		return STEER_OUT_SOURCE;
+	reason = form(skb, p);
+	if (reason != STEER_REASONS_N)
+		return reason;
+	if (p->later)
+		return follow_sent(p, slice);
+	reason = sender(skb, p, head, &end);
+	if (reason != STEER_REASONS_N)
+		return reason;
+	*slice = owner(index, &end);
+	return *slice ? STEER_REASONS_N : STEER_OUT_PORT;
 }
 
 /**
@@ -464,8 +551,10 @@ static __always_inline int send_local(struct __sk_buff *skb, __u32 slice)
  * send_remote() - route a packet and send it out of an uplink
  * @skb: packet
  * @p: its headers
- * @head: its transport header
+ * @head: its transport header, unless it is a later fragment
  * @slice: that sends it
+ *
+ * All fragments of a datagram go the same way: by addresses alone.
  *
  * Return: TC action
  */
@@ -477,7 +566,7 @@ static __always_inline int send_remote(struct __sk_buff *skb, const struct packe
 	__u32 mtu = p->length;
 	long result;
 
-	if (class_of(p) != CLASS_ICMP) {
+	if (!p->fragment && class_of(p) != CLASS_ICMP) {
 		fib.sport = head->port.source;
 		fib.dport = head->port.dest;
 	}
@@ -511,7 +600,7 @@ static __always_inline int send_remote(struct __sk_buff *skb, const struct packe
 /**
  * local_ok() - may a slice reach this port of the host itself?
  * @p: headers
- * @head: transport header
+ * @head: transport header, unless it is a later fragment, whose first may then
  * @index: of the destination address
  * @conf: the slice
  *
@@ -521,10 +610,11 @@ static __always_inline bool local_ok(const struct packet *p, const union transpo
 				     const struct steer_slice *conf)
 {
 	int class = class_of(p);
-	struct end end = {.class = class, .port = bpf_ntohs(head->port.dest)};
+	struct end end = {.class = class};
 
-	if (conf->flags & STEER_LOCAL)
+	if (conf->flags & STEER_LOCAL || p->later)
 		return true;
+	end.port = bpf_ntohs(head->port.dest);
 	if (class < 0)
 		return false;
 	if (class == CLASS_ICMP) {
@@ -545,36 +635,35 @@ SEC("tc")
 int steer_out(struct __sk_buff *skb)
 {
 	struct packet p = {.strict = true};
+	union transport head = {};
 	struct steer_slice *conf;
 	enum steer_reason reason;
-	union transport head;
-	struct end end;
-	__u32 slice;
-	int index;
+	__u32 slice = 0;
+	int index, action;
 
 	if (!alive())
 		return refuse(0, STEER_OUT_STALE);
 	if (!parse(skb, &p))
 		return refuse(0, STEER_OUT_HEADER);
-	index = local_index(&p.src, p.version);
-	if (index < 0)
-		return refuse(0, STEER_OUT_SOURCE);
-	reason = sender(skb, &p, &head, &end);
-	if (reason != STEER_REASONS_N)
-		return refuse(0, reason);
-	slice = owner(index, &end);
+	reason = sending_slice(skb, &p, &head, &slice);
 	conf = bpf_map_lookup_elem(&slices, &slice);
-	if (!slice || !conf)
-		return refuse(0, STEER_OUT_PORT);
+	if (reason != STEER_REASONS_N || !conf)
+		return refuse(slice, reason);
 	reason = destination(&p, slice);
 	if (reason != STEER_REASONS_N)
 		return refuse(slice, reason);
+	if (p.fragment && !(conf->flags & STEER_FRAGMENTS))
+		return refuse(slice, STEER_OUT_FRAGMENT);
 	if (!rate_ok(conf, slice, BUCKET_OUT_PACKETS, skb))
 		return refuse(slice, STEER_OUT_RATE);
 	index = local_index(&p.dst, p.version);
 	if (index < 0)
-		return send_remote(skb, &p, &head, slice);
-	return local_ok(&p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
+		action = send_remote(skb, &p, &head, slice);
+	else
+		action = local_ok(&p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
+	if (p.more && !p.later && action != TC_ACT_SHOT)
+		note_first(&sent, &p, slice);
+	return action;
 }
 
 /**

@@ -20,11 +20,11 @@
 const volatile __u32 tun_ifindex = 0;
 const volatile __u32 helper_ifindex = 0;
 
-/* The slice that a fragmented datagram was steered to */
+/* The slice that a fragmented datagram was steered to, or that sends it */
 struct fragment_owner {
 	__u64 time_ns;
 	__u32 slice;
-	__u32 pad;
+	__u32 end; /* of the first fragment, bytes of the datagram */
 };
 
 struct {
@@ -108,6 +108,13 @@ struct {
 	__type(key, struct steer_fragment);
 	__type(value, struct fragment_owner);
 } fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct steer_fragment);
+	__type(value, struct fragment_owner);
+} sent SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -41,6 +41,8 @@
 #define IPV6_FLOW_MASK 0x0fffffff
 #define IPV6_OFFSET_MASK 0xfff8
 #define IPV6_MORE 0x0001
+#define FRAGMENT_UNIT 8      /* bytes that IPv4's offsets count in, and all but a last fragment's size */
+#define DATAGRAM_MAX 65535   /* bytes: IPv4's with its header, IPv6's behind the fixed header */
 #define NOT_FOUND -1
 
 /* ICMP types; linux/icmp.h draws in headers of the C library */
@@ -55,6 +57,7 @@ enum icmp_type {
 	ICMP_TIMESTAMP = 13,
 	ICMP_TIMESTAMPREPLY = 14,
 };
+#define TCP_DATA_OFFSET 12 /* where a TCP header says how long it is, words in the upper half of the byte */
 #define ICMP_HEADER 8 /* bytes before the inner packet of an error, of either family */
 
 union address {
@@ -69,6 +72,8 @@ struct packet {
 	__u32 transport; /* offset of the transport header */
 	__u32 length;    /* of the whole packet, bytes */
 	__u32 fragment_id;
+	__u32 data; /* offset of what a fragment holds of its datagram */
+	__u32 from; /* where in the datagram that belongs, bytes */
 	__be32 flow; /* IPv6 traffic class and flow label */
 	__u8 tos;    /* IPv4 */
 	__u8 version;
@@ -176,6 +181,8 @@ __noinline int parse_v4(struct __sk_buff *skb, __u32 base, struct packet *p)
 	p->transport = base + ip.ihl * 4;
 	p->length = bpf_ntohs(ip.tot_len);
 	p->fragment_id = ip.id;
+	p->data = p->transport;
+	p->from = (fragment & IP_OFFSET_MASK) * FRAGMENT_UNIT;
 	p->tos = ip.tos;
 	p->options = ip.ihl > 5;
 	p->more = fragment & IP_MORE;
@@ -277,8 +284,10 @@ static __always_inline bool parse_fragment(struct __sk_buff *skb, struct packet 
 	p->fragment_id = header.id;
 	p->more = header.offset & bpf_htons(IPV6_MORE);
 	p->later = header.offset & bpf_htons(IPV6_OFFSET_MASK);
+	p->from = bpf_ntohs(header.offset) & IPV6_OFFSET_MASK;
 	p->protocol = header.next;
 	p->transport += sizeof(header);
+	p->data = p->transport;
 	return true;
 }
 
@@ -456,6 +465,46 @@ static __always_inline bool is_error(__u8 version, __u8 type)
 }
 
 /**
+ * header_min() - bytes that a transport header takes at least
+ * @class: enum steer_class
+ */
+static __always_inline __u32 header_min(int class)
+{
+	if (class == CLASS_TCP)
+		return 20;
+	return class == CLASS_SCTP || class == CLASS_DCCP ? 12 : 8;
+}
+
+/**
+ * fragment_end() - where in its datagram a fragment ends
+ * @p: fragment
+ *
+ * Return: bytes
+ */
+static __always_inline __u32 fragment_end(const struct packet *p)
+{
+	return p->from + p->length - p->data;
+}
+
+/**
+ * fragment_reason() - is a fragment well-formed?
+ * @p: fragment, of a packet whose length is right
+ *
+ * Return: OUT_FRAGMENT, STEER_REASONS_N if there is nothing wrong.
+ */
+static __always_inline enum steer_reason fragment_reason(const struct packet *p)
+{
+	__u32 size = p->length - p->data;
+	__u32 before = p->version == 4 ? p->data : p->data - sizeof(struct ipv6hdr) - sizeof(struct fragment_header);
+
+	if (!p->more && !p->later) /* an atomic fragment */
+		return STEER_OUT_FRAGMENT;
+	if (p->length <= p->data || (p->more && size % FRAGMENT_UNIT) || before + fragment_end(p) > DATAGRAM_MAX)
+		return STEER_OUT_FRAGMENT;
+	return STEER_REASONS_N;
+}
+
+/**
  * options_reason() - look for source routes among IPv4 options
  * @skb: packet
  * @end: offset of the transport header
@@ -468,7 +517,7 @@ __noinline int options_reason(struct __sk_buff *skb, __u32 end)
 	__u8 option[2];
 
 	for (int i = 0; i < IP_OPTIONS_MAX && offset < end; i++) {
-		/* reading one byte too much is no harm: a transport header follows */
+		/* reading one byte too much is no harm: something follows the header */
 		if (!load(skb, offset, option, sizeof(option)))
 			return STEER_OUT_HEADER;
 		if (option[0] == IPOPT_LSRR || option[0] == IPOPT_SSRR)

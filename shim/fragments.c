@@ -1,76 +1,141 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fragments.c: which flow the first fragment of a datagram went to
+ * fragments.c: the first fragments that passed, for those that follow them
  *
- * Later fragments have no ports; they follow the first one, if that came a
- * short time ago. The flow is remembered by its number, so an entry may
- * outlive it.
+ * Later fragments have no ports. They follow the first one, if that passed a
+ * short time ago, and are taken to have its ports; and they must not reach
+ * back into what it holds, because there are the headers that it was judged
+ * by.
+ *
+ * Identification and addresses are the sender's choice. So that nobody can
+ * choose whose entry is displaced, the place of an entry depends on a secret;
+ * of the places where it could go it takes the one that was used least
+ * recently. Whoever floods the table makes others lose fragmented datagrams
+ * that are under way at that moment, and nothing else.
  */
 #include "fragments.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 
+#include "flowtab.h"
 #include "steer.h"
+#include "util.h"
+
+/* What all fragments of a datagram have in common */
+struct key {
+	struct addr src, dst;
+	uint32_t id;
+	uint32_t kind;
+};
+
+static_assert(sizeof(struct key) % sizeof(uint64_t) == 0, "no padding, and whole words to hash");
 
 /**
- * key_protocol() - the protocol as part of what all fragments of a datagram have in common
+ * key_of() - what a fragment has in common with all others of its datagram
  * @pkt: a fragment
  *
  * Behind an IPv6 fragment header more extension headers may follow, which only
  * the first fragment shows; its identification is for all protocols together.
  */
-static uint8_t key_protocol(const struct pkt *pkt)
+static struct key key_of(const struct pkt *pkt)
 {
-	return pkt->version == 4 ? pkt->protocol : IPPROTO_FRAGMENT;
+	return (struct key){.src = pkt->src,
+			    .dst = pkt->dst,
+			    .id = pkt->id,
+			    .kind = pkt->version == 4 ? pkt->protocol : IPPROTO_FRAGMENT};
 }
 
 /**
- * slot() - where a datagram's entry is
- * @pkt: a fragment
- *
- * The identification is the sender's choice; who makes entries collide loses
- * fragments that he could as well not have sent.
+ * is_of() - whether an entry is a datagram's
+ * @fragment: entry
+ * @key: of the datagram
  */
-static unsigned slot(const struct pkt *pkt)
+static bool is_of(const struct fragment *fragment, const struct key *key)
 {
-	return (unsigned)(pkt->id ^ pkt->src.b[15] ^ key_protocol(pkt)) & (FRAGMENTS - 1);
+	return fragment->time_ns && fragment->id == key->id && fragment->kind == key->kind &&
+	       addr_eq(&fragment->src, &key->src) && addr_eq(&fragment->dst, &key->dst);
 }
 
 /**
- * fragments_remember() - a first fragment goes to a flow
+ * set_of() - where entries of a datagram can be
+ * @fragments: table
+ * @key: of the datagram
+ *
+ * Return: number of the set
+ */
+static size_t set_of(const struct fragments *fragments, const struct key *key)
+{
+	return flowtab_hash(fragments->secret, key, sizeof(*key) / sizeof(uint64_t)) & (FRAGMENT_SETS - 1);
+}
+
+/**
+ * fragments_init() - make an empty table
+ * @fragments: table, all zeros
+ */
+void fragments_init(struct fragments *fragments)
+{
+	random_bytes(fragments->secret, sizeof(fragments->secret));
+}
+
+/**
+ * fragments_remember() - a first fragment has passed
  * @fragments: table
  * @pkt: it
- * @slice: number
- * @flow: number
+ * @flow: number of the flow that has sent it, 0 when it has arrived
  * @now: CLOCK_MONOTONIC, ns
  */
-void fragments_remember(struct fragments *fragments, const struct pkt *pkt, unsigned slice, uint64_t flow,
-			uint64_t now)
+void fragments_remember(struct fragments *fragments, const struct pkt *pkt, uint64_t flow, uint64_t now)
 {
-	fragments->entry[slot(pkt)] = (struct fragment){.src = pkt->src,
-							.dst = pkt->dst,
-							.time_ns = now,
-							.flow = flow,
-							.slice = (uint16_t)slice,
-							.id = pkt->id,
-							.protocol = key_protocol(pkt)};
+	const struct key key = key_of(pkt);
+	struct fragment *set = fragments->entry[set_of(fragments, &key)], *place = set;
+	unsigned i;
+
+	for (i = 0; i < FRAGMENT_WAYS; i++) {
+		if (set[i].time_ns < place->time_ns)
+			place = &set[i];
+		if (is_of(&set[i], &key)) {
+			place = &set[i];
+			break;
+		}
+	}
+	*place = (struct fragment){.src = key.src,
+				   .dst = key.dst,
+				   .time_ns = now,
+				   .flow = flow,
+				   .id = key.id,
+				   .to = pkt->to,
+				   .sport = pkt->sport,
+				   .dport = pkt->dport,
+				   .kind = (uint8_t)key.kind,
+				   .protocol = pkt->protocol,
+				   .flags = pkt->flags & (PKT_ICMP_REPLY | PKT_ICMP_REQUEST)};
 }
 
 /**
- * fragments_find() - the first fragment that a later one follows
+ * fragments_follow() - whether a later fragment follows its first one
  * @fragments: table
- * @pkt: the later one
+ * @pkt: the later one; when it does, it gets the first one's protocol and ports
+ * @flow: number of the flow that sends it, 0 when it has arrived
  * @now: CLOCK_MONOTONIC, ns
  *
- * Return: the entry, or NULL.
+ * Return: VERDICT_PASS, VERDICT_ORPHAN_FRAGMENT or VERDICT_OVERLAP
  */
-const struct fragment *fragments_find(const struct fragments *fragments, const struct pkt *pkt, uint64_t now)
+enum verdict fragments_follow(const struct fragments *fragments, struct pkt *pkt, uint64_t flow, uint64_t now)
 {
-	const struct fragment *fragment = &fragments->entry[slot(pkt)];
+	const struct key key = key_of(pkt);
+	const struct fragment *first = fragments->entry[set_of(fragments, &key)];
+	const struct fragment *end = first + FRAGMENT_WAYS;
 
-	if (!fragment->time_ns || now - fragment->time_ns > STEER_FRAGMENT_NS)
-		return NULL;
-	if (fragment->id != pkt->id || fragment->protocol != key_protocol(pkt))
-		return NULL;
-	return addr_eq(&fragment->src, &pkt->src) && addr_eq(&fragment->dst, &pkt->dst) ? fragment : NULL;
+	while (first < end && !is_of(first, &key))
+		first++;
+	if (first == end || first->flow != flow || now - first->time_ns > STEER_FRAGMENT_NS)
+		return VERDICT_ORPHAN_FRAGMENT;
+	if (pkt->from < first->to)
+		return VERDICT_OVERLAP;
+	pkt->protocol = first->protocol;
+	pkt->sport = first->sport;
+	pkt->dport = first->dport;
+	pkt->flags |= first->flags;
+	return VERDICT_PASS;
 }

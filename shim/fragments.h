@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fragments.h: which flow the first fragment of a datagram went to
+ * fragments.h: the first fragments that passed, for those that follow them
  */
 #ifndef SAFERAW_FRAGMENTS_H
 #define SAFERAW_FRAGMENTS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "pkt.h"
 
-#define FRAGMENTS 256 /* datagrams remembered; a power of two */
+#define FRAGMENT_SETS 32 /* a power of two */
+#define FRAGMENT_WAYS 8	 /* datagrams remembered in each */
 
+/* A first fragment that has passed */
 struct fragment {
 	struct addr src, dst;
 	uint64_t time_ns; /* CLOCK_MONOTONIC; 0: never used */
-	uint64_t flow;    /* number */
+	uint64_t flow;	  /* number of its sender's; 0 for what arrives */
 	uint32_t id;
-	uint16_t slice; /* number */
-	uint8_t protocol;
+	uint32_t to; /* where it ends, bytes of the datagram */
+	uint16_t sport, dport;
+	uint8_t kind;	  /* protocol as far as all fragments show it */
+	uint8_t protocol; /* upper-layer protocol */
+	uint8_t flags;	  /* PKT_ICMP_REPLY, PKT_ICMP_REQUEST */
 };
 
 struct fragments {
-	struct fragment entry[FRAGMENTS];
+	uint64_t secret[2];
+	struct fragment entry[FRAGMENT_SETS][FRAGMENT_WAYS];
 };
 
-void fragments_remember(struct fragments *fragments, const struct pkt *pkt, unsigned slice, uint64_t flow,
-			uint64_t now);
-const struct fragment *fragments_find(const struct fragments *fragments, const struct pkt *pkt, uint64_t now);
+void fragments_init(struct fragments *fragments);
+void fragments_remember(struct fragments *fragments, const struct pkt *pkt, uint64_t flow, uint64_t now);
+enum verdict fragments_follow(const struct fragments *fragments, struct pkt *pkt, uint64_t flow, uint64_t now);
 
 #endif

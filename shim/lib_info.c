@@ -47,6 +47,7 @@ static struct lib_info *info_new(const struct proto_info_reply *reply)
 		return NULL;
 	info->refs = 1;
 	info->mtu = reply->mtu;
+	info->slice.fragments = reply->rights & PROTO_RIGHT_FRAGMENTS;
 	info->slice.addresses = reply->addresses;
 	info->slice.ranges = reply->ranges;
 	info->slice.denied = reply->denied;
@@ -141,7 +142,7 @@ static bool renew(struct saferaw_flow *flow, uint64_t max_age_ns, bool ask)
  */
 static bool told(enum verdict verdict)
 {
-	return verdict == VERDICT_SOURCE || verdict == VERDICT_DENIED;
+	return verdict == VERDICT_SOURCE || verdict == VERDICT_DENIED || verdict == VERDICT_FRAGMENT;
 }
 
 /**

@@ -18,6 +18,12 @@
  * about, and IPv6 addresses in IPv4-mapped form (they are not for the wire,
  * RFC 4942 2.2, and struct addr would take them for IPv4).
  *
+ * Of fragments, the first must hold all headers (RFC 7112, RFC 1858 for
+ * IPv4), as it is the only one that is judged; all but the last must end at a
+ * multiple of 8 bytes, none may be empty or end beyond the largest datagram. A
+ * fragment header in a datagram that is whole serves nobody but who wants to
+ * get past a filter (RFC 8021).
+ *
  * An inner packet is what a router quotes of a packet that this host sent. It
  * may be cut off anywhere behind the first 8 bytes of its transport header
  * (RFC 792, RFC 1122 3.2.2), so its lengths and checksums mean nothing.
@@ -35,6 +41,7 @@
 
 #define CHAIN_MAX 8           /* IPv6 extension headers in one packet */
 #define CHAIN_UNIT 8          /* bytes that their lengths count in */
+#define FRAGMENT_MORE 1       /* of the IPv6 fragment header's offset field, host byte order */
 #define HOME_ADDRESS 201      /* destination option that puts another source in (RFC 6275 6.3) */
 #define TCP_LEN_MIN 20        /* bytes */
 #define ICMP_LEN_MIN 8        /* bytes, either family */
@@ -85,9 +92,10 @@ static const uint8_t extension[256] = {
 /* Where the walk along an IPv6 packet's headers stands */
 struct chain {
 	uint8_t protocol; /* of the header at `at` */
-	uint8_t flags;    /* PKT_FRAGMENT, PKT_LATER, PKT_SOURCE_ROUTE */
+	uint8_t flags;    /* PKT_FRAGMENT, PKT_LATER, PKT_MORE, PKT_SOURCE_ROUTE */
 	uint32_t id;      /* of the fragment header; host byte order */
-	size_t offset;    /* of the fragment in its datagram, bytes */
+	uint32_t from;    /* offset of the fragment in its datagram, bytes */
+	size_t fragment;  /* where what it holds begins, bytes from the start of the IPv6 header */
 	size_t at;        /* bytes from the start of the IPv6 header */
 };
 
@@ -115,13 +123,14 @@ static inline bool v6_addr_ok(const struct addr *addr)
 }
 
 /**
- * options6_ok() - check the options of a hop-by-hop or destination options header
+ * options6_verdict() - check the options of a hop-by-hop or destination options header
  * @header: whole header
  * @size: bytes
  *
- * Return: whether each lies within the header and none puts another source in
+ * Return: VERDICT_PASS; VERDICT_EXTENSION unless each lies within the header, VERDICT_HOME_ADDRESS where one
+ * puts another source in
  */
-static bool options6_ok(const uint8_t *header, size_t size)
+static enum verdict options6_verdict(const uint8_t *header, size_t size)
 {
 	size_t at = 2;
 
@@ -130,14 +139,35 @@ static bool options6_ok(const uint8_t *header, size_t size)
 
 		if (type == IP6OPT_PAD1)
 			continue;
-		if (type == HOME_ADDRESS || at == size)
-			return false;
+		if (type == HOME_ADDRESS)
+			return VERDICT_HOME_ADDRESS;
+		if (at == size)
+			return VERDICT_EXTENSION;
 		len = header[at++];
 		if (len > size - at)
-			return false;
+			return VERDICT_EXTENSION;
 		at += len;
 	}
-	return true;
+	return VERDICT_PASS;
+}
+
+/**
+ * chain_fragment() - read a fragment header
+ * @chain: gets what it says
+ * @header: it
+ */
+static void chain_fragment(struct chain *chain, const uint8_t header[static CHAIN_UNIT])
+{
+	uint16_t field = read_u16(header + 2);
+
+	chain->flags |= PKT_FRAGMENT;
+	if (field & FRAGMENT_MORE)
+		chain->flags |= PKT_MORE;
+	chain->from = field & ~7U;
+	if (chain->from)
+		chain->flags |= PKT_LATER;
+	chain->fragment = chain->at + CHAIN_UNIT;
+	chain->id = (uint32_t)read_u16(header + 4) << 16 | read_u16(header + 6);
 }
 
 /**
@@ -147,35 +177,34 @@ static bool options6_ok(const uint8_t *header, size_t size)
  * @data: start of the IPv6 header
  * @len: bytes there
  *
- * Return: VERDICT_PASS or VERDICT_EXTENSION
+ * Return: VERDICT_PASS or what is wrong
  */
 static enum verdict chain_step(struct chain *chain, uint8_t kind, const uint8_t *data, size_t len)
 {
+	const enum verdict cut = chain->flags & PKT_MORE ? VERDICT_TINY_FRAGMENT : VERDICT_CHAIN_END;
+	enum verdict verdict = VERDICT_PASS;
 	uint8_t head[CHAIN_UNIT];
 	size_t size;
 
-	if (kind == EXT_REFUSED || len - chain->at < sizeof(head))
-		return VERDICT_EXTENSION;
+	if (kind == EXT_REFUSED)
+		return chain->protocol == IPPROTO_NONE ? VERDICT_CHAIN_END : VERDICT_EXTENSION;
+	if (len - chain->at < sizeof(head))
+		return cut;
 	memcpy(head, data + chain->at, sizeof(head));
 	size = kind == EXT_FRAGMENT ? sizeof(head) : (head[1] + 1U) * CHAIN_UNIT;
 	if (size > len - chain->at)
+		return cut;
+	if (kind == EXT_FRAGMENT && chain->flags & PKT_FRAGMENT) /* a fragment of a fragment */
 		return VERDICT_EXTENSION;
-	if (kind == EXT_OPTIONS && !options6_ok(data + chain->at, size))
-		return VERDICT_EXTENSION;
-	if (kind == EXT_ROUTING)
+	if (kind == EXT_FRAGMENT)
+		chain_fragment(chain, head);
+	else if (kind == EXT_ROUTING)
 		chain->flags |= PKT_SOURCE_ROUTE;
-	if (kind == EXT_FRAGMENT) {
-		if (chain->flags & PKT_FRAGMENT) /* a fragment of a fragment */
-			return VERDICT_EXTENSION;
-		chain->flags |= PKT_FRAGMENT;
-		chain->offset = read_u16(head + 2) & ~7U;
-		if (chain->offset)
-			chain->flags |= PKT_LATER;
-		chain->id = (uint32_t)read_u16(head + 4) << 16 | read_u16(head + 6);
-	}
+	else
+		verdict = options6_verdict(data + chain->at, size);
 	chain->protocol = head[0];
 	chain->at += size;
-	return VERDICT_PASS;
+	return verdict;
 }
 
 /**
@@ -187,27 +216,27 @@ static enum verdict chain_step(struct chain *chain, uint8_t kind, const uint8_t 
  * Stops at the upper-layer header, or behind the fragment header of a later
  * fragment.
  *
- * Return: VERDICT_PASS, or VERDICT_EXTENSION when the chain is broken, too long
- * or holds what is not allowed
+ * Return: VERDICT_PASS or what is wrong
  */
 static enum verdict walk_chain(struct chain *chain, const uint8_t *data, size_t len)
 {
+	enum verdict verdict = VERDICT_PASS;
 	unsigned headers;
 	uint8_t kind;
 
 	chain->flags = 0;
 	chain->id = 0;
-	chain->offset = 0;
+	chain->from = 0;
+	chain->fragment = 0;
 	chain->at = sizeof(struct ip6_hdr);
 	for (headers = 0; (kind = extension[chain->protocol]) != EXT_NONE; headers++) {
-		if (headers == CHAIN_MAX || (headers && chain->protocol == IPPROTO_HOPOPTS))
+		if (kind != EXT_REFUSED && (headers == CHAIN_MAX || (headers && chain->protocol == IPPROTO_HOPOPTS)))
 			return VERDICT_EXTENSION;
-		if (chain_step(chain, kind, data, len) != VERDICT_PASS)
-			return VERDICT_EXTENSION;
-		if (chain->flags & PKT_LATER)
+		verdict = chain_step(chain, kind, data, len);
+		if (verdict != VERDICT_PASS || chain->flags & PKT_LATER)
 			break;
 	}
-	return VERDICT_PASS;
+	return verdict;
 }
 
 /**
@@ -418,6 +447,74 @@ static inline enum verdict parse_transport(struct pkt *pkt)
 }
 
 /**
+ * header_is_cut() - whether a packet ends inside its upper-layer header
+ * @pkt: everything before it is set
+ */
+static bool header_is_cut(const struct pkt *pkt)
+{
+	static const uint8_t least[256] = {
+		[IPPROTO_TCP] = TCP_LEN_MIN,
+		[IPPROTO_UDP] = sizeof(struct udphdr),
+		[IPPROTO_SCTP] = SCTP_LEN_MIN,
+		[IPPROTO_DCCP] = DCCP_LEN_MIN,
+		[IPPROTO_ICMP] = ICMP_LEN_MIN,
+		[IPPROTO_ICMPV6] = ICMP_LEN_MIN,
+		[IPPROTO_UDPLITE] = sizeof(struct udphdr),
+	};
+	const uint8_t *data = pkt->data + pkt->transport;
+	size_t len = pkt->len - pkt->transport;
+
+	if (len < least[pkt->protocol])
+		return true;
+	if (pkt->protocol == IPPROTO_TCP)
+		return (data[12] >> 4) * 4U > len;
+	return pkt->protocol == IPPROTO_DCCP && data[4] * 4U > len;
+}
+
+/**
+ * parse_payload() - read what is behind the IP headers
+ * @pkt: everything before it is set
+ * @before: bytes of the datagram's headers that each fragment has a copy of, as they count in its length
+ *
+ * Return: VERDICT_PASS or what is wrong
+ */
+static enum verdict parse_payload(struct pkt *pkt, size_t before)
+{
+	enum verdict verdict = VERDICT_PASS;
+	uint32_t size = pkt->to - pkt->from;
+
+	if (!(pkt->flags & PKT_FRAGMENT))
+		return parse_transport(pkt);
+	if (!(pkt->flags & (PKT_MORE | PKT_LATER)))
+		return VERDICT_ATOMIC_FRAGMENT;
+	if (!(pkt->flags & PKT_LATER))
+		verdict = parse_transport(pkt);
+	if (verdict != VERDICT_PASS)
+		return header_is_cut(pkt) ? VERDICT_TINY_FRAGMENT : verdict;
+	if (!size || (pkt->flags & PKT_MORE && size % CHAIN_UNIT) || before + pkt->to > PKT_MAX)
+		return VERDICT_FRAGMENT_LENGTH;
+	return VERDICT_PASS;
+}
+
+/**
+ * parse_fragment4() - read what an IPv4 header says of fragments
+ * @pkt: gets it; len and transport are set
+ * @field: flags and offset, host byte order
+ */
+static inline void parse_fragment4(struct pkt *pkt, uint16_t field)
+{
+	if (!(field & (IP_MF | IP_OFFMASK)))
+		return;
+	pkt->flags |= PKT_FRAGMENT;
+	if (field & IP_MF)
+		pkt->flags |= PKT_MORE;
+	if (field & IP_OFFMASK)
+		pkt->flags |= PKT_LATER;
+	pkt->from = (field & IP_OFFMASK) * CHAIN_UNIT;
+	pkt->to = pkt->from + pkt->len - pkt->transport;
+}
+
+/**
  * parse_options4() - walk the options of an IPv4 header
  * @pkt: gets PKT_SOURCE_ROUTE
  * @option: a copy of them
@@ -483,15 +580,8 @@ static enum verdict parse_v4(struct pkt *pkt, size_t len, bool padded)
 	}
 	if (csum(head.bytes, header, 0))
 		pkt->flags |= PKT_BAD_CHECKSUM;
-	if (ntohs(head.ip.ip_off) & (IP_MF | IP_OFFMASK))
-		pkt->flags |= PKT_FRAGMENT;
-	if (ntohs(head.ip.ip_off) & IP_OFFMASK)
-		pkt->flags |= PKT_LATER;
-	if (verdict == VERDICT_PASS && (ntohs(head.ip.ip_off) & IP_OFFMASK) * 8U + total > PKT_MAX)
-		verdict = VERDICT_LENGTH;
-	if (verdict != VERDICT_PASS || pkt->flags & PKT_LATER)
-		return verdict;
-	return parse_transport(pkt);
+	parse_fragment4(pkt, ntohs(head.ip.ip_off));
+	return verdict == VERDICT_PASS ? parse_payload(pkt, header) : verdict;
 }
 
 /**
@@ -505,6 +595,7 @@ static enum verdict parse_v4(struct pkt *pkt, size_t len, bool padded)
 static enum verdict parse_v6(struct pkt *pkt, size_t len, bool padded)
 {
 	struct ip6_hdr ip6;
+	enum verdict verdict;
 	struct chain chain;
 	size_t total;
 
@@ -520,15 +611,18 @@ static enum verdict parse_v6(struct pkt *pkt, size_t len, bool padded)
 	if (!v6_addr_ok(&pkt->src) || !v6_addr_ok(&pkt->dst))
 		return VERDICT_MARTIAN;
 	chain.protocol = ip6.ip6_nxt;
-	if (walk_chain(&chain, pkt->data, total) != VERDICT_PASS)
-		return VERDICT_EXTENSION;
+	verdict = walk_chain(&chain, pkt->data, total);
+	if (verdict != VERDICT_PASS)
+		return verdict;
 	pkt->protocol = chain.protocol;
 	pkt->flags |= chain.flags;
 	pkt->id = chain.id;
 	pkt->transport = (uint16_t)chain.at;
-	if (chain.offset + total - chain.at > PKT_MAX)
-		return VERDICT_LENGTH;
-	return pkt->flags & PKT_LATER ? VERDICT_PASS : parse_transport(pkt);
+	if (!(chain.flags & PKT_FRAGMENT))
+		return parse_transport(pkt);
+	pkt->from = chain.from;
+	pkt->to = chain.from + pkt->len - (uint32_t)chain.fragment;
+	return parse_payload(pkt, chain.fragment - CHAIN_UNIT - sizeof(ip6));
 }
 
 /**
@@ -593,8 +687,10 @@ static void fill_source(uint8_t *data, const struct pkt *pkt, const struct addr 
  * @source: put in when the packet's source is zero and the families agree; or NULL
  * @id: put in when the IPv4 identification is 0; host byte order
  *
- * The IPv4 header checksum is always set right. The transport checksum is
- * touched only where the source is put in, see fill_source().
+ * The identification of a fragment stays as it is, since all fragments of a
+ * datagram must have the same one. The IPv4 header checksum is always set
+ * right. The transport checksum is touched only where the source is put in,
+ * see fill_source().
  */
 void pkt_fill(uint8_t *data, const struct pkt *pkt, const struct addr *source, uint16_t id)
 {
@@ -606,7 +702,7 @@ void pkt_fill(uint8_t *data, const struct pkt *pkt, const struct addr *source, u
 		fill_source(data, pkt, source);
 	if (pkt->version != 4)
 		return;
-	if (!pkt->id) {
+	if (!pkt->id && !(pkt->flags & PKT_FRAGMENT)) {
 		field = htons(id);
 		memcpy(data + id_at, &field, sizeof(field));
 	}

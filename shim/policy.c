@@ -116,15 +116,18 @@ static bool is_this_network(const struct addr *addr)
  * protocol_ok() - whether a protocol is a flow's, in the family that the packet is in
  * @flow: flow
  * @protocol: upper-layer protocol
- * @version: of the packet, 4 or 6
+ * @pkt: for its family
+ *
+ * In a later fragment of IPv6 the protocol cannot be seen: the chain of
+ * headers may go on behind the fragment header of the first.
  */
-static bool protocol_ok(const struct policy_flow *flow, uint8_t protocol, uint8_t version)
+static bool protocol_ok(const struct policy_flow *flow, uint8_t protocol, const struct pkt *pkt)
 {
-	int family = version == 4 ? AF_INET : AF_INET6;
+	int family = pkt->version == 4 ? AF_INET : AF_INET6;
 
 	if (flow->family != AF_UNSPEC && flow->family != family)
 		return false;
-	return protocol == policy_protocol(flow->class, family);
+	return protocol == policy_protocol(flow->class, family) || (pkt->flags & PKT_LATER && family == AF_INET6);
 }
 
 /**
@@ -183,31 +186,45 @@ static enum verdict destination_verdict(const struct policy_slice *slice, const 
 }
 
 /**
+ * route_verdict() - the verdict on a packet that says which way to go
+ * @pkt: packet with PKT_SOURCE_ROUTE
+ */
+static enum verdict route_verdict(const struct pkt *pkt)
+{
+	return pkt->version == 4 ? VERDICT_SOURCE_ROUTE : VERDICT_ROUTING_HEADER;
+}
+
+/**
  * policy_send() - whether a flow may send a packet
  * @slice: of the flow
  * @flow: flow
  * @pkt: packet that pkt_parse() has passed; a wrong IP header checksum and a
  * zero source do not matter, pkt_fill() sets both right
  *
+ * A later fragment has neither ports nor type: whoever asks about one must
+ * see to it that it follows a first one that has passed on the same flow.
+ *
  * Return: VERDICT_PASS or why not
  */
 enum verdict policy_send(const struct policy_slice *slice, const struct policy_flow *flow, const struct pkt *pkt)
 {
+	bool later = pkt->flags & PKT_LATER;
+
 	if (flow->read_only)
 		return VERDICT_READ_ONLY;
-	if (!protocol_ok(flow, pkt->protocol, pkt->version))
+	if (!protocol_ok(flow, pkt->protocol, pkt))
 		return VERDICT_PROTOCOL;
-	if (pkt->flags & PKT_FRAGMENT)
+	if (pkt->flags & PKT_FRAGMENT && !slice->fragments)
 		return VERDICT_FRAGMENT;
 	if (pkt->flags & PKT_SOURCE_ROUTE)
-		return VERDICT_SOURCE_ROUTE;
-	if (flow->class == CLASS_ICMP && !(pkt->flags & (PKT_ICMP_REQUEST | PKT_ICMP_REPLY)))
+		return route_verdict(pkt);
+	if (flow->class == CLASS_ICMP && !later && !(pkt->flags & (PKT_ICMP_REQUEST | PKT_ICMP_REPLY)))
 		return VERDICT_ICMP_TYPE;
 	if (!source_ok(slice, flow, &pkt->src))
 		return VERDICT_SOURCE;
-	if (pkt->sport < flow->lo || pkt->sport > flow->hi)
+	if (!later && (pkt->sport < flow->lo || pkt->sport > flow->hi))
 		return VERDICT_PORT;
-	if (!remote_ok(flow, &pkt->dst, pkt->dport))
+	if (!remote_ok(flow, &pkt->dst, later ? flow->remote_port : pkt->dport))
 		return VERDICT_REMOTE;
 	return destination_verdict(slice, &pkt->dst);
 }
@@ -224,7 +241,7 @@ enum verdict policy_send(const struct policy_slice *slice, const struct policy_f
  */
 static enum verdict receive_error(const struct policy_flow *flow, const struct pkt *pkt)
 {
-	if (!protocol_ok(flow, pkt->inner_protocol, pkt->version))
+	if (!protocol_ok(flow, pkt->inner_protocol, pkt))
 		return VERDICT_PROTOCOL;
 	if (!addr_eq(&pkt->inner_src, &pkt->dst))
 		return VERDICT_NO_FLOW;
@@ -249,10 +266,9 @@ static enum verdict receive_error(const struct policy_flow *flow, const struct p
  */
 static enum verdict receive_plain(const struct policy_flow *flow, const struct pkt *pkt)
 {
-	bool later = pkt->flags & PKT_LATER, told = !later || pkt->version == 4;
-	int own = policy_protocol(flow->class, AF_INET6);
+	bool later = pkt->flags & PKT_LATER;
 
-	if (!protocol_ok(flow, told ? pkt->protocol : (uint8_t)own, pkt->version))
+	if (!protocol_ok(flow, pkt->protocol, pkt))
 		return VERDICT_PROTOCOL;
 	if (flow->class == CLASS_ICMP && !later && !(pkt->flags & PKT_ICMP_REPLY))
 		return pkt->flags & PKT_ICMP_REQUEST ? VERDICT_NO_FLOW : VERDICT_ICMP_TYPE;
@@ -283,7 +299,7 @@ enum verdict policy_receive(const struct policy_flow *flow, const struct pkt *pk
 	    addr_is_broadcast(&pkt->src) || is_v4_compatible(&pkt->src))
 		return VERDICT_MARTIAN;
 	if (pkt->flags & PKT_SOURCE_ROUTE)
-		return VERDICT_SOURCE_ROUTE;
+		return route_verdict(pkt);
 	return pkt->flags & PKT_ICMP_ERROR ? receive_error(flow, pkt) : receive_plain(flow, pkt);
 }
 

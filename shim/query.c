@@ -28,7 +28,8 @@ void query_info(const struct slice *slice, struct proto_info_reply *reply)
 	reply->flows_max = slice->conf.record.flows_max;
 	reply->clients = slice->served;
 	reply->clients_max = slice->conf.record.clients_max;
-	reply->local = slice->conf.record.local;
+	reply->rights = (uint8_t)((slice->conf.record.local ? PROTO_RIGHT_LOCAL : 0) |
+				  (policy->fragments ? PROTO_RIGHT_FRAGMENTS : 0));
 	reply->addresses = (uint8_t)policy->addresses;
 	reply->ranges = (uint8_t)policy->ranges;
 	reply->denied = (uint8_t)policy->denied;

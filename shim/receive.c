@@ -73,41 +73,17 @@ static void count(struct netns *netns, struct slice *slice, uint32_t len, enum v
 }
 
 /**
- * find_later() - where a later fragment goes
- * @netns: where it arrived
- * @pkt: packet
- */
-static struct target find_later(const struct netns *netns, const struct pkt *pkt)
-{
-	const struct fragment *first = fragments_find(&netns->shard.fragments, pkt, clock_ns());
-	struct target target = {0};
-
-	if (!first)
-		return target;
-	target.slice = netns->world->slice[first->slice];
-	if (target.slice && target.slice->netns == netns)
-		target.flow = roster_find(&target.slice->flows, first->flow);
-	else
-		target.slice = NULL;
-	return target;
-}
-
-/**
  * find() - where a packet goes
  * @netns: where it arrived
- * @pkt: packet
+ * @pkt: packet; a later fragment has the ports of its first
  */
-static struct target find(struct netns *netns, const struct pkt *pkt)
+static struct target find(const struct netns *netns, const struct pkt *pkt)
 {
 	struct target target = {0};
 
-	if (pkt->flags & PKT_LATER)
-		return find_later(netns, pkt);
 	target.flow = flow_find(netns, pkt, &target.port);
 	if (target.port)
 		target.slice = netns->world->slice[target.port->slice];
-	if (target.flow && target.port && pkt->flags & PKT_FRAGMENT)
-		fragments_remember(&netns->shard.fragments, pkt, target.port->slice, target.flow->number, clock_ns());
 	return target;
 }
 
@@ -167,6 +143,17 @@ static enum verdict give(const struct target *target, const struct pkt *pkt)
 }
 
 /**
+ * is_first() - whether later fragments may follow a packet
+ * @pkt: packet
+ *
+ * Those of an ICMP error may not: it is about a flow, but from somebody else.
+ */
+static bool is_first(const struct pkt *pkt)
+{
+	return (pkt->flags & (PKT_FRAGMENT | PKT_LATER | PKT_ICMP_ERROR)) == PKT_FRAGMENT;
+}
+
+/**
  * receive_packet() - one packet from the TUN
  * @netns: of the TUN
  * @data: as read
@@ -174,14 +161,19 @@ static enum verdict give(const struct target *target, const struct pkt *pkt)
  */
 static void receive_packet(struct netns *netns, const uint8_t *data, size_t len)
 {
+	struct fragments *fragments = &netns->shard.fragments;
 	struct target target = {0};
 	enum verdict verdict;
 	struct pkt pkt;
 
 	verdict = pkt_parse(&pkt, data, len, true);
+	if (verdict == VERDICT_PASS && pkt.flags & PKT_LATER)
+		verdict = fragments_follow(fragments, &pkt, 0, clock_ns());
 	if (verdict == VERDICT_PASS) {
 		target = find(netns, &pkt);
 		verdict = give(&target, &pkt);
+		if (is_first(&pkt) && (verdict == VERDICT_PASS || verdict == VERDICT_QUEUE_FULL))
+			fragments_remember(fragments, &pkt, 0, clock_ns());
 	}
 	if (target.slice) {
 		struct steer_traffic *traffic = &netns->traffic[slice_number(target.slice)];

@@ -18,9 +18,11 @@
 #include <unistd.h>
 
 #include "flow.h"
+#include "fragments.h"
 #include "parking.h"
 #include "pkt.h"
 #include "readers.h"
+#include "util.h"
 
 #define BUDGET 32        /* packets of one flow in one turn */
 #define ABANDON_MAX 4096 /* packets counted of a flow that is taken back: its client may go on sending meanwhile */
@@ -110,6 +112,45 @@ static void park(struct flow *flow, const struct pkt *pkt)
 }
 
 /**
+ * judge() - whether a flow may send a packet now
+ * @flow: flow
+ * @pkt: packet that pkt_parse() has passed; a later fragment gets its first one's ports
+ * @source: set to what a zero source is replaced by
+ *
+ * Return: VERDICT_PASS, or why not; ROUTE_UNKNOWN when the monitor must be asked first.
+ */
+static enum verdict judge(const struct flow *flow, struct pkt *pkt, struct addr *source)
+{
+	enum verdict verdict = policy_send(&flow->slice->policy, &flow->policy, pkt);
+
+	if (verdict == VERDICT_PASS && pkt->flags & PKT_LATER)
+		verdict = fragments_follow(&flow->slice->sent, pkt, flow->number, clock_ns());
+	if (verdict == VERDICT_PASS && flow_is_dormant(flow))
+		verdict = VERDICT_DORMANT;
+	return verdict == VERDICT_PASS ? complete(flow, pkt, source) : verdict;
+}
+
+/**
+ * sent() - a packet has left: count it, remember it, show it to whom it may concern
+ * @flow: flow
+ * @pkt: packet
+ * @source: what a zero source was replaced by
+ */
+static void sent(struct flow *flow, const struct pkt *pkt, const struct addr *source)
+{
+	struct slice *slice = flow->slice;
+
+	flow->counters.tx_packets++;
+	flow->counters.tx_bytes += pkt->len;
+	slice->counters.tx_packets++;
+	slice->counters.tx_bytes += pkt->len;
+	if ((pkt->flags & (PKT_FRAGMENT | PKT_LATER)) == PKT_FRAGMENT)
+		fragments_remember(&slice->sent, pkt, flow->number, clock_ns());
+	if (slice->readers)
+		readers_sent(flow, pkt, source);
+}
+
+/**
  * send_packet() - judge one packet, complete it and write it to the TUN
  * @flow: flow
  * @data: packet, changed
@@ -123,11 +164,7 @@ static void send_packet(struct flow *flow, uint8_t *data, size_t len)
 	enum verdict verdict = pkt_parse(&pkt, data, len, false);
 
 	if (verdict == VERDICT_PASS)
-		verdict = policy_send(&slice->policy, &flow->policy, &pkt);
-	if (verdict == VERDICT_PASS && flow_is_dormant(flow))
-		verdict = VERDICT_DORMANT;
-	if (verdict == VERDICT_PASS)
-		verdict = complete(flow, &pkt, &source);
+		verdict = judge(flow, &pkt, &source);
 	if (verdict == ROUTE_UNKNOWN) {
 		park(flow, &pkt);
 		return;
@@ -138,16 +175,10 @@ static void send_packet(struct flow *flow, uint8_t *data, size_t len)
 		if (write(slice->netns->tun.fd, data, pkt.len) < 0)
 			verdict = VERDICT_TUN_FULL;
 	}
-	if (verdict != VERDICT_PASS) {
+	if (verdict == VERDICT_PASS)
+		sent(flow, &pkt, &source);
+	else
 		refused(flow, verdict);
-		return;
-	}
-	flow->counters.tx_packets++;
-	flow->counters.tx_bytes += pkt.len;
-	slice->counters.tx_packets++;
-	slice->counters.tx_bytes += pkt.len;
-	if (slice->readers)
-		readers_sent(flow, &pkt, &source);
 }
 
 /**

@@ -70,6 +70,7 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 	netns->link_traffic = map_shared(fd[3], LINK_TRAFFIC_BYTES, PROT_READ);
 	LIST_INIT(&netns->slices);
 	routes_init(&netns->routes);
+	fragments_init(&netns->shard.fragments);
 	if (!netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
 	    flowtab_init(&netns->shard.holds) < 0 || flowtab_init(&netns->shard.readers) < 0 ||
 	    loop_watch(&netns->tun, EPOLLIN) < 0) {
@@ -208,6 +209,7 @@ struct slice *slice_new(struct netns *netns, const struct slice_conf *conf, int 
 	TAILQ_INIT(&slice->clients);
 	TAILQ_INIT(&slice->lobby);
 	random_bytes(&slice->ip_id, sizeof(slice->ip_id));
+	fragments_init(&slice->sent);
 	memcpy(slice->dropped, netns->traffic[slice_number(slice)].dropped, sizeof(slice->dropped));
 	LIST_INSERT_HEAD(&netns->slices, slice, link);
 	slice_refresh(slice);
@@ -258,6 +260,7 @@ void slice_refresh(struct slice *slice)
 	struct policy_slice *policy = &slice->policy;
 	uint32_t left;
 
+	policy->fragments = slice->conf.record.fragments;
 	policy->ranges = slice->conf.ranges;
 	memcpy(policy->range, slice->conf.range, sizeof(policy->range));
 	policy->denied = slice->conf.denied;

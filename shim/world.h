@@ -60,7 +60,7 @@ struct shard {
 	struct flowtab holds;   /* struct hold */
 	struct flowtab readers; /* struct reader: the first of a list */
 	struct ports ports;
-	struct fragments fragments;
+	struct fragments fragments; /* first ones that have arrived */
 };
 
 struct netns {
@@ -95,6 +95,7 @@ struct slice {
 	uint64_t memory;                   /* bytes that they may take */
 	unsigned parked;                   /* packets that wait for a route */
 	uint16_t ip_id;
+	struct fragments sent; /* first fragments */
 	struct counters counters;
 	uint64_t grants, refusals;
 	uint64_t dropped[STEER_REASONS_N]; /* by steering, of an earlier slice of this number */

@@ -97,7 +97,9 @@ static const struct {
 	{STEER_OUT_PROTOCOL, {"protocol"}},
 	{STEER_OUT_TYPE, {"icmp-type"}},
 	{STEER_OUT_FRAGMENT, {"fragment"}},
-	{STEER_OUT_OPTION, {"source-route", "extension"}},
+	{STEER_OUT_TINY, {"fragment"}},
+	{STEER_OUT_ORPHAN, {"fragment"}},
+	{STEER_OUT_OPTION, {"source-route", "routing-header", "home-address"}},
 	{STEER_OUT_PORT, {"port"}},
 	{STEER_OUT_LOOPBACK, {"loopback", "unspecified", "martian"}},
 	{STEER_OUT_MULTICAST, {"multicast", "broadcast"}},
@@ -188,6 +190,7 @@ static void describe(void)
 	deny(SLICE, FORBIDDEN4, 32);
 	deny(SLICE, FORBIDDEN6, 128);
 	all.netns.local[SLICE_LOCAL] = true;
+	all.policy[SLICE_LOCAL].fragments = all.netns.slice[SLICE_LOCAL].fragments = true;
 	give(PORT, PORT_OTHER, SLICE, true, true);
 	give(PORT_CLOSED, PORT_CLOSED, SLICE, true, false);
 	give(PORT_UNHELD, PORT_UNHELD, SLICE, false, true);
@@ -392,7 +395,8 @@ static unsigned write_out(const struct shape *shape)
  */
 static bool reason_fits(unsigned reason, reference_set reasons)
 {
-	static const char *const unread[] = {"short", "version", "header-length", "length", "extension", "transport"};
+	static const char *const unread[] = {"short",     "version",   "header-length", "length",
+					     "extension", "chain-end", "tiny-fragment", "transport"};
 	unsigned i, j;
 
 	for (i = 0; i < ARRAY_SIZE(unread); i++)
@@ -418,7 +422,7 @@ static bool is_onlink(const struct shape *shape)
 /** out() - one packet through steer_out */
 static void out(struct shape *shape)
 {
-	bool sends = relay_sends(shape), routeless, self;
+	bool sends = relay_sends(shape), excused, self;
 	reference_set reasons;
 	enum reference_passage passage = reference_out(&all.netns, shape->byte, shape->size, &reasons);
 	unsigned reason = write_out(shape);
@@ -436,10 +440,12 @@ static void out(struct shape *shape)
 		return;
 	}
 	all.refused[reason]++;
-	routeless = (reason == STEER_OUT_NO_ROUTE && is_onlink(shape)) ||
-		    (reason == STEER_OUT_TOO_BIG && shape->size > MTU);
+	excused = (reason == STEER_OUT_NO_ROUTE && is_onlink(shape)) ||
+		  (reason == STEER_OUT_TOO_BIG && shape->size > MTU) ||
+		  ((reason == STEER_OUT_ORPHAN || reason == STEER_OUT_OVERLAP) &&
+		   reference_is_later(shape->byte, shape->size));
 	snprintf(seen, sizeof(seen), "%s; the reference says %s", steer_name(reason), reference_text(reasons, text));
-	if (!routeless && (passage == REFERENCE_PASSES || !reason_fits(reason, reasons)))
+	if (!excused && (passage == REFERENCE_PASSES || !reason_fits(reason, reasons)))
 		disagree("out", seen, shape->byte, shape->size);
 }
 

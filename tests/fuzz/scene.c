@@ -129,6 +129,7 @@ static void make_scene(const struct setup *setup)
 
 	if (all.scenes > SCENES_MAX)
 		abort();
+	scene->fragments = all.scenes / 3 % 2; /* with each kind of flow, and without */
 	scene->flow = (struct policy_flow){.class = (uint8_t)setup->class,
 					   .family = version == 4   ? AF_INET
 						     : version == 6 ? AF_INET6
@@ -246,10 +247,12 @@ static void tell(const struct scene *scene, const uint8_t *packet, size_t size, 
 
 	fprintf(stderr, "%s: the verdict is \"%s\", the reference says \"%s\"\n", what, verdict_name(verdict),
 		reference_text(reference, text));
-	fprintf(stderr, "scene %td: class %s family %u local %d remote %d port %u ports %u-%u read-only %d\npacket",
+	fprintf(stderr,
+		"scene %td: class %s family %u local %d remote %d port %u ports %u-%u read-only %d fragments "
+		"%d\npacket",
 		scene - all.scene, policy_class_name(scene->flow.class), scene->reference.version,
 		scene->reference.local.version != 0, scene->reference.remote.version != 0, scene->flow.remote_port,
-		scene->flow.lo, scene->flow.hi, scene->flow.read_only);
+		scene->flow.lo, scene->flow.hi, scene->flow.read_only, scene->fragments);
 	for (at = 0; at < size; at++)
 		fprintf(stderr, "%s%02x", at % 4 ? "" : " ", packet[at]);
 	fprintf(stderr, "\n");
@@ -276,9 +279,11 @@ bool scene_agree(const struct scene *scene, const uint8_t *packet, size_t size, 
 {
 	struct pkt pkt;
 	enum verdict verdict = pkt_parse(&pkt, packet, size, false);
-	reference_set reference = reference_send(&all.reference, &scene->reference, packet, size);
+	reference_set reference;
 	bool agree;
 
+	all.slice.fragments = all.reference.fragments = scene->fragments;
+	reference = reference_send(&all.reference, &scene->reference, packet, size);
 	if (verdict == VERDICT_PASS)
 		verdict = policy_send(&all.slice, &scene->flow, &pkt);
 	tally->sent[verdict]++;

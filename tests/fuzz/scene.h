@@ -11,6 +11,7 @@
 
 /* One slice and one flow, as either side has them */
 struct scene {
+	bool fragments; /* the slice may send them */
 	struct policy_flow flow;
 	struct reference_flow reference;
 };

@@ -262,7 +262,7 @@ def test_refused_packets():
         for packet, reason in ((udp_out(40001), "port"), (udp_out(40000, src="192.0.2.2"), "source"),
                                (packets.tcp(HERE, FAR, 40000, 80), "protocol"), (good[:-1], "length"),
                                (good + b"x", "length"), (b"\x45", "short"), (b"\x95" + good[1:], "version"),
-                               (bytes(65536), "too-big"), (udp_out(40000, flags=1), "fragment")):
+                               (bytes(65536), "too-big"), (packets.fragment(good, 0, 8), "fragment")):
             refused(relay, client, flow, packet, reason)
         for destination, reason in (("127.0.0.1", "loopback"), ("224.0.0.1", "multicast"), ("203.0.113.9", "denied"),
                                     ("255.255.255.255", "broadcast"), ("169.254.169.254", "link-local")):
@@ -406,9 +406,12 @@ def test_fragments():
         first = packets.ip(FAR, HERE, packets.UDP, whole[:40], ident=7, flags=1)
         later = packets.ip(FAR, HERE, packets.UDP, whole[40:], ident=7, offset=5)
         alien = packets.ip(FAR, HERE, packets.UDP, whole[40:], ident=8, offset=5)
-        for packet in (later, first, alien, later):
+        into = packets.ip(FAR, HERE, packets.UDP, whole[32:], ident=7, offset=4)
+        for packet in (later, first, alien, into, later):
             relay.arrive(packet)
         equal([flow.recv(), flow.recv(), flow.recv(0)], [first, later, None], "fragments")
+        equal(client.stats()["rx"]["overlap"] + relay.client(None).netns()["unknown_rx"]["overlap"], 1, "the overlap")
+        equal(relay.client(None).netns()["unknown_rx"]["orphan-fragment"], 2, "the one that was first, and the alien")
 
 
 def test_routes():

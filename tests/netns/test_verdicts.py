@@ -17,9 +17,9 @@ from harness.topology import run
 
 HERE, HERE6, FAR, FAR6 = "192.0.2.1", "2001:db8::1", "198.51.100.7", "2001:db8:ffff::7"
 DENY = (("203.0.113.0", 120), ("2001:db8:bad::", 48))
-TWO = Slice(number=2, name="two", users=("news",), ranges=((1, 41000, 41099),))
-# about packets that arrive, or about a kind of flow that is not asked for here
-NOT_SENT = {"pass", "checksum", "read-only", "queue-full", "error-unwanted"}
+TWO = Slice(number=2, name="two", users=("news",), ranges=((1, 41000, 41099),), fragments=True)
+# about packets that arrive, about links, or about a kind of flow that is not asked for here
+NOT_SENT = {"pass", "checksum", "read-only", "queue-full", "error-unwanted", "local", "no-link", "no-mapping", "napt-exhausted"}
 
 
 class Stats(ctypes.Structure):
@@ -137,15 +137,22 @@ def malformed(here, far, port):
                              ("unspecified", "0.0.0.0", "::"), ("link-local", "169.254.1.1", "fe80::7"),
                              ("denied", "203.0.113.9", "2001:db8:bad::7")):
         yield reason, errno.EPERM, packets.udp(here, to6 if six else to4, port, 9)
+    whole = packets.udp(here, far, port, 9, bytes(24))
+    yield "fragment", errno.EPERM, packets.fragment(whole, 0, 16)
+    yield "fragment", errno.EPERM, packets.fragment(whole, 16)
+    yield "fragment-length", errno.EINVAL, packets.fragment(whole, 0, 15)
+    yield "tiny-fragment", errno.EINVAL, packets.fragment(whole, 0, 7)
     if six:
         yield "extension", errno.EINVAL, packets.ip(here, far, 51, b"\x11\x01" + bytes(10) + body)
-        yield "source-route", errno.EPERM, packets.ip(here, far, 43, b"\x11\x02\x00\x01" + bytes(20) + body)
+        yield "routing-header", errno.EPERM, packets.ip(here, far, 43, b"\x11\x02\x00\x01" + bytes(20) + body)
+        yield "home-address", errno.EPERM, packets.ip(here, far, 60, b"\x11\x02\x01\x00\xc9\x10" + bytes(18) + body)
+        yield "chain-end", errno.EINVAL, packets.ip(here, far, 59, body)
+        yield "atomic-fragment", errno.EINVAL, packets.ip(here, far, 44, b"\x11\0\0\0" + bytes(4) + body)
         yield "martian", errno.EINVAL, good[:8] + proto.mapped(HERE) + good[24:]
     else:
         yield "header-length", errno.EINVAL, b"\x44" + good[1:]
         yield "option", errno.EINVAL, packets.udp(here, far, port, 9, options=b"\x07\xff\x04\0")
         yield "source-route", errno.EPERM, packets.udp(here, far, port, 9, options=b"\x83\x07\x04\x0a\0\0\x01\0")
-        yield "fragment", errno.EPERM, packets.udp(here, far, port, 9, flags=1)
         yield "broadcast", errno.EPERM, packets.udp(here, "255.255.255.255", port, 9)
 
 
@@ -166,6 +173,21 @@ def form(relay, handle, seen):
             other.learns(relay, packet, reason)
             other.says(packet, reason, errno.EPERM)
             seen.add(reason)
+
+
+def fragments(relay, handle, seen):
+    """Later fragments, of a slice that may send them: the library lets them pass, the relay knows the first ones."""
+    for here, far, port in ((HERE, FAR, 41000), (HERE6, FAR6, 41001)):
+        flow = Flow(handle, packets.UDP, here, port)
+        whole = packets.udp(here, far, port, 9, bytes(56))
+        first, later = packets.fragment(whole, 0, 32), packets.fragment(whole, 32)
+        flow.learns(relay, later, "orphan-fragment")
+        for packet in (first, later):
+            tap.equal(LIB.saferaw_send(flow.flow, packet, len(packet), 0), len(packet), "what saferaw_send() says of a fragment")
+            tap.equal(relay.sent(), packet, "what leaves")
+        flow.learns(relay, packets.fragment(whole, 24), "overlap")
+        flow.learns(relay, packets.fragment(whole, 32, ident=8), "orphan-fragment")
+    seen |= {"orphan-fragment", "overlap"}
 
 
 def routes(relay, handle, seen):
@@ -217,11 +239,12 @@ def kernel(relay, handle, seen):
 
 def test_every_reason():
     """Each reason for which the relay refuses what is sent: one packet, one count, the same word from the library."""
-    with Monitor([Slice(deny=DENY)]) as relay:
+    with Monitor([Slice(deny=DENY), TWO]) as relay:
         handle, seen = connect(relay), {"no-flow"}  # which has its own test below
+        fragments(relay, connect(relay, "news", "two"), seen)
         for part in (form, routes, waiting, kernel):
             part(relay, handle, seen)
-        tap.equal(set(proto.VERDICTS[:32]) - seen - NOT_SENT, set(), "reasons that nothing was refused for")
+        tap.equal(set(proto.VERDICTS) - seen - NOT_SENT, set(), "reasons that nothing was refused for")
         for number, name in enumerate(proto.VERDICTS):
             tap.equal(LIB.saferaw_reason(number).decode(), name, "name of a reason")
         LIB.saferaw_disconnect(handle)

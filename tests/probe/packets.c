@@ -212,6 +212,7 @@ void packet_make(struct packet *packet, const struct recipe *r)
 	at = transport = v6 ? put_v6(packet->data, r, protocol) : put_v4(packet->data, r);
 	if (!r->fragmented || !(r->fragment & 0x7fff))
 		at += put_transport(packet->data + at, r, v6);
+	at = r->header ? transport + r->header : at;
 	for (size_t i = 0; i < r->payload; i++)
 		packet->data[at++] = (uint8_t)i;
 	if (r->inner) {

@@ -32,6 +32,7 @@ struct recipe {
 	uint8_t type;          /* of ICMP */
 	uint8_t ttl;
 	uint16_t payload;           /* bytes between transport header and tag */
+	uint8_t header;             /* bytes of the transport header that are there; 0: all of it */
 	uint8_t option;             /* IPv4: a source route or another option of 8 bytes is added */
 	uint8_t extensions;         /* IPv6: destination options headers */
 	uint16_t first, last;       /* IPv6: headers put before and behind the destination options */

@@ -113,6 +113,9 @@ struct refusal {
 #define V6 .src = HOST6, .dst = PEER6
 #define FROM4 .src = HOST4, .dst
 #define FROM6 .src = HOST6, .dst
+#define MORE .fragmented = true, .fragment = FRAGMENT_MORE
+#define FIRST MORE, .payload = 4 /* 16 bytes of UDP, with the tag */
+#define LATER(units) .fragmented = true, .fragment = units
 
 /* clang-format off */
 #define R(slice, reason, what, ...) {slice, STEER_##reason, what, {__VA_ARGS__}}
@@ -130,10 +133,19 @@ static const struct refusal refusals[] = {
 	R(0, OUT_TYPE, "packet too big", V6, .protocol = ICMP, .type = 2),
 	R(0, OUT_TYPE, "neighbour advertisement", V6, .protocol = ICMP, .type = 136),
 	R(0, OUT_TYPE, "router advertisement", V6, .protocol = ICMP, .type = 134),
-	R(0, OUT_FRAGMENT, "first fragment", V4, .fragmented = true, .fragment = FRAGMENT_MORE),
-	R(0, OUT_FRAGMENT, "later fragment", V4, .fragmented = true, .fragment = 5),
-	R(0, OUT_FRAGMENT, "later fragment", V6, .fragmented = true, .fragment = 5),
-	R(0, OUT_FRAGMENT, "atomic fragment", V6, .fragmented = true),
+	R(SLICE, OUT_FRAGMENT, "first fragment", V4, FIRST),
+	R(SLICE, OUT_FRAGMENT, "first fragment", V6, FIRST),
+	R(0, OUT_ORPHAN, "later fragment", V4, LATER(5)),
+	R(0, OUT_ORPHAN, "later fragment", V6, LATER(5)),
+	R(0, OUT_FRAGMENT, "atomic fragment", V6, .fragmented = true, .sport = PORT_LOCAL),
+	R(0, OUT_FRAGMENT, "first fragment of 17 bytes", V4, MORE, .payload = 5, .sport = PORT_LOCAL),
+	R(0, OUT_FRAGMENT, "first fragment of 17 bytes", V6, MORE, .payload = 5, .sport = PORT_LOCAL),
+	R(0, OUT_FRAGMENT, "fragment beyond the datagram's end", V4, LATER(8191), .payload = 8),
+	R(0, OUT_FRAGMENT, "fragment beyond the datagram's end", V6, LATER(8191), .payload = 8),
+	R(0, OUT_TINY, "first fragment of 16 bytes of TCP", V4, FIRST, .protocol = TCP, .header = 8, .sport = PORT_LOCAL),
+	R(0, OUT_TINY, "first fragment of 16 bytes of TCP", V6, FIRST, .protocol = TCP, .header = 8, .sport = PORT_LOCAL),
+	R(0, OUT_OPTION, "later fragment with a source route", V4, LATER(5), .option = 131),
+	R(0, OUT_OPTION, "later fragment with a routing header", V6, LATER(5), .first = ROUTING),
 	R(0, OUT_OPTION, "loose source route", V4, .option = 131),
 	R(0, OUT_OPTION, "strict source route", V4, .option = 137),
 	R(0, OUT_OPTION, "routing header", V6, .first = ROUTING),
@@ -239,6 +251,60 @@ static void test_refusals(struct world *w)
 }
 
 /**
+ * test_fragments() - a later fragment follows its first, in time and not into it
+ * @w: the world
+ * @src: source
+ * @dst: destination
+ * @denied: destination that no slice may send to
+ */
+static void test_fragments(struct world *w, const char *src, const char *dst, const char *denied)
+{
+	struct recipe first = {.src = src, .dst = dst, .protocol = UDP, .sport = PORT_LOCAL, .dport = 80, FIRST};
+	struct recipe later = {.src = src, .dst = dst, .protocol = UDP, LATER(2), .payload = 60};
+
+	first.id = later.id = 1;
+	refused(w, &later, 0, STEER_OUT_ORPHAN, "later fragment before its first");
+	leaves(w, &first, "first fragment");
+	leaves(w, &later, "later fragment");
+	later.fragment = 2 | FRAGMENT_MORE;
+	later.payload = 60;
+	leaves(w, &later, "later fragment that is not the last");
+	later.fragment = 1;
+	refused(w, &later, SLICE_LOCAL, STEER_OUT_OVERLAP, "later fragment that reaches into its first");
+	later.fragment = 100;
+	leaves(w, &later, "later fragment far behind");
+	later.id = 2;
+	refused(w, &later, 0, STEER_OUT_ORPHAN, "later fragment of another datagram");
+	later.id = first.id = 3;
+	first.sport = PORT;
+	refused(w, &first, SLICE, STEER_OUT_FRAGMENT, "first fragment of a slice that may not");
+	refused(w, &later, 0, STEER_OUT_ORPHAN, "later fragment of one that was refused");
+	first.sport = PORT_LOCAL;
+	first.dst = later.dst = denied;
+	refused(w, &first, SLICE_LOCAL, STEER_OUT_DENIED, "first fragment");
+	refused(w, &later, 0, STEER_OUT_ORPHAN, "later fragment of one that was refused");
+}
+
+/**
+ * test_local_fragments() - fragments to a flow of the same host
+ * @w: the world
+ * @local: source and destination
+ */
+static void test_local_fragments(struct world *w, const char *local)
+{
+	struct recipe first = {
+		.src = local, .dst = local, .protocol = UDP, .sport = PORT_LOCAL, .dport = PORT, FIRST};
+	struct recipe later = {.src = local, .dst = local, .protocol = UDP, LATER(2), .payload = 60};
+
+	first.id = later.id = 10;
+	steering_beat(&w->ns);
+	packet_make(&packet, &first);
+	tap_ok(tun_send(w, &packet) && tun_gets(w, &packet), "%s: first fragment to a flow on %s", mode, local);
+	packet_make(&packet, &later);
+	tap_ok(tun_send(w, &packet) && tun_gets(w, &packet), "%s: later fragment to a flow on %s", mode, local);
+}
+
+/**
  * test_sizes() - packets that the kernel holds in pages leave up to the uplink's MTU
  * @w: the world
  */
@@ -264,7 +330,7 @@ static void test_sizes(struct world *w)
 static void test_rate(struct world *w)
 {
 	struct recipe r = {V4, .protocol = UDP, .sport = PORT_LOCAL, .payload = 1000 - 32};
-	struct steer_slice slice = {.share = SHARE, .flags = STEER_LOCAL};
+	struct steer_slice slice = {.share = SHARE, .flags = STEER_LOCAL | STEER_FRAGMENTS};
 	uint64_t before = w->traffic[SLICE_LOCAL].dropped[STEER_OUT_RATE];
 
 	/* a second for each byte, and 1500 seconds ahead of the clock: the first two packets of 1,000 bytes */
@@ -274,7 +340,7 @@ static void test_rate(struct world *w)
 	leaves(w, &r, "the second packet");
 	refused(w, &r, SLICE_LOCAL, STEER_OUT_RATE, "the third packet");
 	tap_ok(w->traffic[SLICE_LOCAL].dropped[STEER_OUT_RATE] == before + 1, "%s: one is counted", mode);
-	slice = (struct steer_slice){.share = SHARE, .flags = STEER_LOCAL};
+	slice = (struct steer_slice){.share = SHARE, .flags = STEER_LOCAL | STEER_FRAGMENTS};
 	steering_slice(&w->ns, SLICE_LOCAL, &slice);
 }
 
@@ -397,6 +463,10 @@ static void run(enum conf_attach how)
 	test_sizes(w);
 	test_rate(w);
 	test_refusals(w);
+	test_fragments(w, HOST4, PEER4, DENIED4);
+	test_fragments(w, HOST6, FAR6, DENIED6);
+	test_local_fragments(w, HOST4);
+	test_local_fragments(w, HOST6);
 	for (const char *const *rp = (const char *const[]){"0", "1", "2", NULL}; *rp; rp++) {
 		test_local(w, HOST4, HOST4, *rp);
 		test_local(w, SECOND4, HOST4, *rp);

@@ -336,7 +336,8 @@ static void make_blocks(struct world *world)
 static void configure(struct world *world)
 {
 	static const char *const addresses[] = {HOST4, HOST6, SECOND4, SECOND6};
-	const struct steer_slice plain = {.share = SHARE}, local = {.share = SHARE, .flags = STEER_LOCAL};
+	const struct steer_slice plain = {.share = SHARE},
+				 local = {.share = SHARE, .flags = STEER_LOCAL | STEER_FRAGMENTS};
 	struct steer_prefix deny[] = {denied(0, DENIED4 "/32"), denied(0, "fd66::/96"),
 				      denied(SLICE, FORBIDDEN4 "/32"), denied(SLICE, FORBIDDEN6 "/128")};
 

@@ -32,7 +32,7 @@
 #define PORT_LOCAL 5010  /* slice 2, which is local, held, open */
 #define PORT_HOST 6000   /* nobody's, but `open` says open */
 #define SLICE 1
-#define SLICE_LOCAL 2
+#define SLICE_LOCAL 2 /* may send fragments too */
 
 #define SHARE 512
 

@@ -159,7 +159,9 @@ enum reference_passage reference_out(const struct reference_netns *netns, const 
 enum reference_passage reference_in(const struct reference_netns *netns, const uint8_t *packet, size_t size)
 {
 	const reference_set left = name("checksum") | name("transport") | name("option") | name("source-route") |
-				   name("length") | name("header-length") | name("extension") | name("short");
+				   name("length") | name("header-length") | name("extension") | name("short") |
+				   name("routing-header") | name("home-address") | name("chain-end") |
+				   name("fragment-length") | name("tiny-fragment") | name("atomic-fragment");
 	struct reference_address from = read_end(packet, size, false);
 	enum reference_passage best;
 

@@ -44,13 +44,22 @@
 #define WHY_DENIED (1u << 21)
 #define WHY_NO_FLOW (1u << 22)
 #define WHY_MARTIAN (1u << 23)
+#define WHY_FRAGMENT_LENGTH (1u << 24)
+#define WHY_TINY_FRAGMENT (1u << 25)
+#define WHY_ATOMIC_FRAGMENT (1u << 26)
+#define WHY_ROUTING_HEADER (1u << 27)
+#define WHY_HOME_ADDRESS (1u << 28)
+#define WHY_CHAIN_END (1u << 29)
+#define WHY_NO_UPPER (WHY_TRANSPORT | WHY_TINY_FRAGMENT) /* its header cannot be judged */
 
 /* Names of the bits, as in saferaw-protocol(7) */
 static const char *const names[] = {
-	"short",     "version",     "header-length", "length",   "checksum",  "extension",
-	"transport", "option",      "source-route",  "fragment", "read-only", "protocol",
-	"icmp-type", "source",      "port",          "remote",   "loopback",  "multicast",
-	"broadcast", "unspecified", "link-local",    "denied",   "no-flow",   "martian",
+	"short",         "version",         "header-length",  "length",       "checksum",
+	"extension",     "transport",       "option",         "source-route", "fragment",
+	"read-only",     "protocol",        "icmp-type",      "source",       "port",
+	"remote",        "loopback",        "multicast",      "broadcast",    "unspecified",
+	"link-local",    "denied",          "no-flow",        "martian",      "fragment-length",
+	"tiny-fragment", "atomic-fragment", "routing-header", "home-address", "chain-end",
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -96,6 +105,7 @@ struct reading {
 	size_t upper;               /* where that begins; 0 when it was not found */
 	bool routed, on_way;        /* a source route; an IPv6 one with segments left */
 	bool fragment, first, last; /* first and last fragment; both in a datagram that is whole */
+	size_t offset, begin;       /* of a fragment in its datagram; where in the packet what it holds begins */
 	struct reference_address source, destination;
 
 	/* of what an ICMP error is about */
@@ -282,8 +292,8 @@ static void read4(struct reading *r, size_t size, bool padded)
 	r->first = offset == 0;
 	r->last = !(r->packet[6] & 0x20);
 	r->fragment = !r->first || !r->last;
-	if (offset + total - header > 65535 - header) /* RFC 791: a datagram has 65,535 bytes at most */
-		r->form |= WHY_LENGTH;
+	r->offset = offset;
+	r->begin = header;
 	r->protocol = r->packet[9];
 	r->source = make_address(4, r->packet + 12);
 	r->destination = make_address(4, r->packet + 16);
@@ -311,7 +321,7 @@ static size_t extension_length(unsigned type, const uint8_t *header, size_t left
 }
 
 /**
- * options6_wrong() - whether options of an IPv6 header cannot be passed (RFC 8200, 4.2)
+ * options6_rules() - what is wrong with the options of an IPv6 header (RFC 8200, 4.2)
  * @header: hop-by-hop or destination options header, whole
  * @length: of it, bytes
  *
@@ -319,8 +329,9 @@ static size_t extension_length(unsigned type, const uint8_t *header, size_t left
  * one byte of padding. Type 201 puts another source into the packet (home
  * address, RFC 6275 6.3): who may use which source could not be said any more.
  */
-static bool options6_wrong(const uint8_t *header, size_t length)
+static reference_set options6_rules(const uint8_t *header, size_t length)
 {
+	reference_set set = 0;
 	size_t at = 2;
 
 	while (at < length) {
@@ -328,32 +339,29 @@ static bool options6_wrong(const uint8_t *header, size_t length)
 			at++;
 			continue;
 		}
-		if (header[at] == 201 || at + 1 >= length || at + 2 + header[at + 1] > length)
-			return true;
+		if (header[at] == 201)
+			set |= WHY_HOME_ADDRESS;
+		if (at + 1 >= length || at + 2 + header[at + 1] > length)
+			return set | WHY_EXTENSION;
 		at += 2u + header[at + 1];
 	}
-	return false;
+	return set;
 }
 
 /**
  * read_fragment6() - read a fragment header (RFC 8200, 4.5)
  * @r: reading
  * @at: where it is
- *
- * A packet that has one is a fragment, even where it is first and last at
- * once: an "atomic fragment" (RFC 6946).
  */
 static void read_fragment6(struct reading *r, size_t at)
 {
-	size_t offset = two(r->packet + at + 2) & 0xfff8;
-
 	if (r->fragment)
 		r->form |= WHY_EXTENSION; /* RFC 8200 4.1: each extension header once */
 	r->fragment = true;
-	r->first = offset == 0;
+	r->offset = two(r->packet + at + 2) & 0xfff8;
+	r->begin = at + 8;
+	r->first = r->offset == 0;
 	r->last = !(r->packet[at + 3] & 1);
-	if (offset + r->size - at - 8 > 65535)
-		r->form |= WHY_LENGTH;
 }
 
 /**
@@ -363,7 +371,8 @@ static void read_fragment6(struct reading *r, size_t at)
  * Those that a slice may use are hop-by-hop options, right behind the IPv6
  * header, destination options, and fragment and routing headers, which the
  * rules on fragments and routes deal with. Behind the fragment header of a
- * fragment that is not the first there is no header to read.
+ * fragment that is not the first there is no header to read. In a first
+ * fragment the chain must be whole (RFC 7112).
  */
 static void read_chain6(struct reading *r)
 {
@@ -372,12 +381,14 @@ static void read_chain6(struct reading *r)
 
 	for (; walked[type] && r->first; at += length) {
 		length = extension_length(type, r->packet + at, r->size - at);
-		if (!length || ++headers > CHAIN_MAX || (type == HOP_BY_HOP && at != 40)) {
+		if (++headers > CHAIN_MAX || (type == HOP_BY_HOP && at != 40))
 			r->form |= WHY_EXTENSION;
+		if (!length)
+			r->form |= r->fragment && !r->last ? WHY_TINY_FRAGMENT : WHY_CHAIN_END;
+		if (headers > CHAIN_MAX || !length || (type == HOP_BY_HOP && at != 40))
 			return;
-		}
-		if ((type == HOP_BY_HOP || type == DESTINATION_OPTIONS) && options6_wrong(r->packet + at, length))
-			r->form |= WHY_EXTENSION;
+		if (type == HOP_BY_HOP || type == DESTINATION_OPTIONS)
+			r->form |= options6_rules(r->packet + at, length);
 		if (type == ROUTING) { /* RFC 5095 for type 0; no other is for a slice to use either */
 			r->routed = true;
 			r->on_way = r->on_way || r->packet[at + 3];
@@ -387,7 +398,7 @@ static void read_chain6(struct reading *r)
 		type = r->packet[at];
 	}
 	if (r->first && not_allowed[type])
-		r->form |= WHY_EXTENSION;
+		r->form |= type == NO_NEXT_HEADER ? WHY_CHAIN_END : WHY_EXTENSION;
 	r->protocol = type;
 	r->upper = at;
 }
@@ -522,6 +533,44 @@ static bool dccp_wrong(const uint8_t *header, size_t left, bool whole)
 }
 
 /**
+ * upper_length() - how many bytes of a packet the header of the upper layer takes, as far as it can be seen
+ * @protocol: its number
+ * @header: its first byte
+ * @left: bytes from there on
+ */
+static size_t upper_length(unsigned protocol, const uint8_t *header, size_t left)
+{
+	size_t least = protocol == TCP ? 20 : protocol == SCTP || protocol == DCCP ? 12 : 8, says = 0;
+
+	if (left >= least && protocol == TCP)
+		says = (size_t)(header[12] >> 4) * 4;
+	if (left >= least && protocol == DCCP)
+		says = (size_t)header[4] * 4;
+	return says > least ? says : least;
+}
+
+/**
+ * fragment_rules() - what is wrong with a fragment as such
+ * @r: reading
+ *
+ * All but the last hold a multiple of 8 bytes, none holds nothing, and the
+ * datagram has 65,535 bytes at most: in IPv4 with its header (RFC 791, 3.2), in
+ * IPv6 without the fixed one (RFC 8200, 4.5). A fragment header that is
+ * first and last at once ("atomic") is not to be sent any more (RFC 8021).
+ */
+static reference_set fragment_rules(const struct reading *r)
+{
+	size_t size = r->size - r->begin, before = r->version == 4 ? r->begin : r->begin - 48;
+	reference_set set = 0;
+
+	if (r->version == 6 && r->first && r->last)
+		set |= WHY_ATOMIC_FRAGMENT;
+	if (!size || (!r->last && size % 8) || before + r->offset + size > 65535)
+		set |= WHY_FRAGMENT_LENGTH;
+	return set;
+}
+
+/**
  * read_upper() - the header of the upper layer, which a first fragment has whole (RFC 1858, RFC 7112)
  * @r: reading
  */
@@ -545,7 +594,9 @@ static void read_upper(struct reading *r)
 		wrong = dccp_wrong(header, left, whole);
 	else if (r->protocol == icmp_of(r->version)) /* RFC 792: a timestamp message has three times in it */
 		wrong = left < 8 || (r->version == 4 && (header[0] == 13 || header[0] == 14) && left < 20);
-	if (wrong)
+	if (wrong && r->fragment && !r->last && upper_length(r->protocol, header, left) > left)
+		r->form |= WHY_TINY_FRAGMENT;
+	else if (wrong)
 		r->form |= WHY_TRANSPORT;
 	else if (r->protocol == icmp_of(r->version) && is_error(r->version, header[0]))
 		read_inner(r, header + 8, left - 8);
@@ -576,6 +627,8 @@ static struct reading read_packet(const uint8_t *packet, size_t size, bool padde
 		r.form |= WHY_VERSION;
 	if (r.upper)
 		read_upper(&r);
+	if (r.upper && r.fragment)
+		r.form |= fragment_rules(&r);
 	return r;
 }
 
@@ -670,6 +723,12 @@ static reference_set source_rules(const struct reference_slice *slice, const str
 	return set | WHY_SOURCE;
 }
 
+/** route_rules() - a packet that says itself which way to go */
+static reference_set route_rules(const struct reading *r)
+{
+	return !r->routed ? 0 : r->version == 4 ? WHY_SOURCE_ROUTE : WHY_ROUTING_HEADER;
+}
+
 /** send_upper_rules() - protocol, ICMP type and ports of a packet that is sent */
 static reference_set send_upper_rules(const struct reference_flow *flow, const struct reading *r)
 {
@@ -677,9 +736,9 @@ static reference_set send_upper_rules(const struct reference_flow *flow, const s
 	reference_set set = 0;
 	uint16_t port;
 
-	if (r->protocol != wanted_protocol(flow->class, r->version))
-		return WHY_PROTOCOL;
-	if (!r->first || r->form & WHY_TRANSPORT)
+	if (r->protocol != wanted_protocol(flow->class, r->version) && (r->first || r->version == 4))
+		return WHY_PROTOCOL; /* in IPv6 the first fragment alone tells (RFC 8200, 4.5) */
+	if (!r->first || r->form & WHY_NO_UPPER)
 		return 0;
 	if (flow->class == REFERENCE_ICMP && !is_query(r->version, upper[0]) && !is_answer(r->version, upper[0]))
 		return WHY_ICMP_TYPE;
@@ -709,9 +768,8 @@ reference_set reference_send(const struct reference_slice *slice, const struct r
 
 	if (flow->read_only)
 		set |= WHY_READ_ONLY;
-	if (r.routed)
-		set |= WHY_SOURCE_ROUTE;
-	if (r.fragment)
+	set |= route_rules(&r);
+	if (r.fragment && !slice->fragments)
 		set |= WHY_FRAGMENT;
 	if (r.source.version) {
 		set |= source_rules(slice, flow, &r.source);
@@ -808,8 +866,7 @@ reference_set reference_receive(const struct reference_flow *flow, const uint8_t
 
 	if (r.version == 4 && r.upper && !header4_sum(packet, r.upper))
 		set |= WHY_CHECKSUM;
-	if (r.routed)
-		set |= WHY_SOURCE_ROUTE;
+	set |= route_rules(&r);
 	if (r.source.version) {
 		set |= wire_rules(&r);
 		if (flow->version && flow->version != r.version)
@@ -817,7 +874,7 @@ reference_set reference_receive(const struct reference_flow *flow, const uint8_t
 		if (flow->local.version && !same_address(&r.destination, &flow->local))
 			set |= WHY_NO_FLOW;
 	}
-	if (r.upper && !(r.form & WHY_TRANSPORT))
+	if (r.upper && !(r.form & WHY_NO_UPPER))
 		set |= receive_upper_rules(flow, &r);
 	return set;
 }

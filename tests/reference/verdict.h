@@ -26,6 +26,7 @@ struct reference_prefix {
 };
 
 struct reference_slice {
+	bool fragments; /* may send them */
 	unsigned addresses, denied;
 	struct reference_address address[REFERENCE_MANY];
 	struct reference_prefix deny[REFERENCE_MANY];

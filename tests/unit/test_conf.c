@@ -293,6 +293,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(conf->slice[0].memory_bytes, 4096ull * 212992 * 2);
 	ck_assert_uint_eq(conf->slice[0].packets_in | conf->slice[0].bits_out, 0);
 	ck_assert(!conf->slice[0].local);
+	ck_assert(!conf->slice[0].fragments);
 	conf_free(conf);
 }
 END_TEST
@@ -324,7 +325,8 @@ START_TEST(every_key)
 		  "= {/run/netns/x, '/y'}\n"
 		  "sniff_users = {13, daemon, 14} sniff_groups = {15, root}\n"
 		  "deny = {10.0.0.0/8, 'fc00::/7'} clients = 3 flows = 100k queue = 5k memory = 3G packets_in = 1\n"
-		  "packets_out = 2 bits_in = 10M bits_out = 1000G local = yes low_ports = yes overflow_id = no }");
+		  "packets_out = 2 bits_in = 10M bits_out = 1000G local = yes fragments = yes low_ports = yes "
+		  "overflow_id = no }");
 	conf = load();
 	ck_assert_str_eq(errors, "");
 	ck_assert_str_eq(conf->run_dir, "/r");
@@ -371,6 +373,7 @@ START_TEST(every_key)
 	ck_assert_uint_eq(slice->bits_in, 10000000);
 	ck_assert_uint_eq(slice->bits_out, 1000000000000);
 	ck_assert(slice->local);
+	ck_assert(slice->fragments);
 	conf_free(conf);
 }
 END_TEST

@@ -234,7 +234,8 @@ START_TEST(options_v4)
 }
 END_TEST
 
-/* Extension headers in front of a TCP header: each is {next header, ...}; `first` is that of the fixed header */
+/* Extension headers in front of a TCP header and four bytes: each is {next header, ...}; `first` is that of the fixed
+ * header */
 static const struct chain_case {
 	uint8_t first;
 	uint8_t size;
@@ -249,28 +250,29 @@ static const struct chain_case {
 	{60, 16, {6, 1, 1, 12}, "pass", 0},
 	{43, 8, {6, 0, 0, 0}, "pass", PKT_SOURCE_ROUTE},
 	{43, 16, {60, 0, 4, 1, 0, 0, 0, 0, 6, 0, 1, 4}, "pass", PKT_SOURCE_ROUTE},
-	{44, 8, {6, 0, 0, 0, 1, 2, 3, 4}, "pass", PKT_FRAGMENT}, /* atomic */
-	{44, 8, {6, 0, 0, 1, 1, 2, 3, 4}, "pass", PKT_FRAGMENT},
+	{44, 8, {6, 0, 0, 1, 1, 2, 3, 4}, "pass", PKT_FRAGMENT | PKT_MORE},
 	{44, 8, {6, 0, 0, 8, 1, 2, 3, 4}, "pass", PKT_FRAGMENT | PKT_LATER},
-	{44, 8, {6, 0, 0x80, 1, 1, 2, 3, 4}, "pass", PKT_FRAGMENT | PKT_LATER},
-	{44, 16, {60, 0, 0, 1, 1, 2, 3, 4, 6, 0, 1, 4}, "pass", PKT_FRAGMENT},
-	{60, 8, {6, 4, 1, 4}, "extension", 0}, /* beyond the packet */
-	{43, 8, {6, 9, 0, 0}, "extension", 0},
-	{60, 8, {6, 0, 1, 5}, "extension", 0},                          /* an option beyond its header */
-	{60, 8, {6, 0, 1, 3, 0, 0, 0, 1}, "extension", 0},              /* an option without its length */
-	{60, 24, {6, 2, 1, 2, 0, 0, 201, 16}, "extension", 0},          /* home address */
+	{44, 8, {6, 0, 0x80, 1, 1, 2, 3, 4}, "pass", PKT_FRAGMENT | PKT_LATER | PKT_MORE},
+	{44, 16, {60, 0, 0, 1, 1, 2, 3, 4, 6, 0, 1, 4}, "pass", PKT_FRAGMENT | PKT_MORE},
+	{44, 8, {6, 0, 0, 0, 1, 2, 3, 4}, "atomic-fragment", 0},
+	{44, 16, {60, 0, 0, 1, 1, 2, 3, 4, 6, 9, 1, 4}, "tiny-fragment", 0},
+	{60, 8, {6, 4, 1, 4}, "chain-end", 0}, /* beyond the packet */
+	{43, 8, {6, 9, 0, 0}, "chain-end", 0},
+	{60, 8, {6, 0, 1, 5}, "extension", 0},             /* an option beyond its header */
+	{60, 8, {6, 0, 1, 3, 0, 0, 0, 1}, "extension", 0}, /* an option without its length */
+	{60, 24, {6, 2, 1, 2, 0, 0, 201, 16}, "home-address", 0},
 	{60, 16, {0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4}, "extension", 0}, /* hop-by-hop not in front */
 	{0, 16, {0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4}, "extension", 0},
 	{44, 16, {44, 0, 0, 1, 1, 2, 3, 4, 6, 0, 0, 1}, "extension", 0},
 	{50, 0, {0}, "extension", 0},
 	{51, 8, {6, 0}, "extension", 0},
-	{59, 0, {0}, "extension", 0},
+	{59, 0, {0}, "chain-end", 0}, /* no next header */
 	{135, 8, {6, 0}, "extension", 0},
 	{139, 8, {6, 0}, "extension", 0},
 	{140, 8, {6, 0}, "extension", 0},
 	{253, 8, {6, 0}, "extension", 0},
 	{254, 8, {6, 0}, "extension", 0},
-	{60, 8, {59, 0, 1, 4}, "extension", 0},
+	{60, 8, {59, 0, 1, 4}, "chain-end", 0},
 };
 
 START_TEST(chain_v6)
@@ -282,6 +284,7 @@ START_TEST(chain_v6)
 	packet_ip(&p, 6, local(6), remote(6), c->first);
 	packet_add(&p, c->bytes, c->size);
 	packet_tcp(&p, 4000, 80);
+	packet_add(&p, NULL, 4);
 	packet_end(&p);
 	ck_assert_str_eq(verdict_name(packet_parse(&pkt, &p, false)), c->verdict);
 	if (strcmp(c->verdict, "pass"))
@@ -300,10 +303,10 @@ START_TEST(chain_v6_cut)
 	packet_ip(&p, 6, local(6), remote(6), 60);
 	PACKET_ADD(&p, 6, 0, 1, 4, 0, 0, 0);
 	packet_end(&p);
-	ck_assert_str_eq(verdict_of(&p), "extension");
+	ck_assert_str_eq(verdict_of(&p), "chain-end");
 	packet_ip(&p, 6, local(6), remote(6), 44);
 	packet_end(&p);
-	ck_assert_str_eq(verdict_of(&p), "extension");
+	ck_assert_str_eq(verdict_of(&p), "chain-end");
 }
 END_TEST
 
@@ -549,56 +552,6 @@ START_TEST(transport_timestamp)
 }
 END_TEST
 
-START_TEST(fragments_v4)
-{
-	struct packet p;
-	struct pkt pkt;
-
-	packet_ip(&p, 4, local(4), remote(4), IPPROTO_UDP);
-	packet_udp(&p, 4000, 53, 16);
-	packet_u16(&p, 24, 2000); /* of the whole datagram */
-	packet_u16(&p, 6, 0x2000);
-	packet_end(&p);
-	ck_assert_str_eq(verdict_name(packet_parse(&pkt, &p, false)), "pass");
-	ck_assert_uint_eq(pkt.flags, PKT_FRAGMENT);
-	ck_assert_uint_eq(pkt.sport, 4000);
-	packet_u16(&p, 6, 0x2001);
-	packet_end(&p);
-	ck_assert_str_eq(verdict_name(packet_parse(&pkt, &p, false)), "pass");
-	ck_assert_uint_eq(pkt.flags, PKT_FRAGMENT | PKT_LATER);
-	ck_assert(!pkt.sport && !pkt.dport);
-	ck_assert_uint_eq(pkt.protocol, IPPROTO_UDP);
-	packet_u16(&p, 6, 0x2000);
-	p.len = 20 + 7;
-	packet_end(&p);
-	ck_assert_str_eq(verdict_of(&p), "transport");
-	packet_u16(&p, 6, 0x4000); /* "do not fragment" is no fragment */
-	packet_end(&p);
-	packet_parse(&pkt, &p, false);
-	ck_assert(!(pkt.flags & PKT_FRAGMENT));
-}
-END_TEST
-
-START_TEST(fragments_end)
-{
-	const unsigned version = versions[_i];
-	struct packet p;
-
-	/* the last fragment of the largest datagram, and one byte more */
-	packet_ip(&p, version, local(version), remote(version), version == 4 ? IPPROTO_UDP : IPPROTO_FRAGMENT);
-	if (version == 6)
-		PACKET_ADD(&p, IPPROTO_UDP, 0, 0xff, 0xf0, 0, 0, 0, 1);
-	else
-		packet_u16(&p, 6, (65536 - 24) / 8); /* the header counts too */
-	packet_add(&p, NULL, version == 4 ? 3 : 15);
-	packet_end(&p);
-	ck_assert_str_eq(verdict_of(&p), "pass");
-	packet_add(&p, NULL, 1);
-	packet_end(&p);
-	ck_assert_str_eq(verdict_of(&p), "length");
-}
-END_TEST
-
 /** pkt_suite() - all tests of this file */
 static Suite *pkt_suite(void)
 {
@@ -624,8 +577,6 @@ static Suite *pkt_suite(void)
 	tcase_add_loop_test(transport, transport_dccp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(transport, transport_icmp, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(transport, transport_timestamp, 0, 2);
-	tcase_add_test(transport, fragments_v4);
-	tcase_add_loop_test(transport, fragments_end, 0, ARRAY_SIZE(versions));
 	suite_add_tcase(suite, transport);
 	return suite;
 }

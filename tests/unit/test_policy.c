@@ -240,8 +240,48 @@ START_TEST(send_fragment)
 		packet_udp(&p, f.sport, f.dport, 0);
 		packet_end(&p);
 		ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
+		f.slice.fragments = false;
 		ck_assert_str_eq(verdict_name(policy_send(&f.slice, &f.flow, &pkt)), "fragment");
+		f.slice.fragments = true;
+		ck_assert_str_eq(verdict_name(policy_send(&f.slice, &f.flow, &pkt)), "pass");
 	}
+}
+END_TEST
+
+/* What can be seen of a later fragment is judged, what cannot is its first one's */
+START_TEST(send_later_fragment)
+{
+	const unsigned version = versions[_i];
+	struct fixture f = start(version, CLASS_UDP);
+	struct policy_flow flow = f.flow;
+	struct pkt pkt = {.version = (uint8_t)version, .flags = PKT_FRAGMENT | PKT_LATER, .from = 64, .to = 72};
+
+	f.slice.fragments = true;
+	pkt.protocol = (uint8_t)policy_protocol(CLASS_UDP, flow.family);
+	pkt.src = addr(f.src);
+	pkt.dst = addr(f.dst);
+	flow.class = CLASS_UDP;
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), "pass");
+	flow.remote = addr(remote(version));
+	flow.remote_port = 80;
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), "pass");
+	flow.remote = addr(stranger(version));
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), "remote");
+	flow.remote = addr("::");
+	flow.class = CLASS_TCP; /* which IPv6 says in the first fragment alone */
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), version == 4 ? "protocol" : "pass");
+	flow.class = CLASS_UDP;
+	flow.family = version == 4 ? AF_INET6 : AF_INET;
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), "protocol");
+	flow.family = AF_UNSPEC;
+	pkt.src = addr(stranger(version));
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), "source");
+	pkt.src = addr(f.src);
+	pkt.dst = addr(version == 4 ? "203.0.113.9" : "2001:db8:bad::9");
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)), "denied");
+	pkt.flags |= PKT_SOURCE_ROUTE;
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &flow, &pkt)),
+			 version == 4 ? "source-route" : "routing-header");
 }
 END_TEST
 
@@ -249,6 +289,7 @@ START_TEST(source_route)
 {
 	const unsigned version = versions[_i];
 	struct fixture f = start(version, CLASS_UDP), back = turned(f);
+	const char *name = version == 4 ? "source-route" : "routing-header";
 	struct packet p;
 	struct pkt pkt;
 
@@ -262,10 +303,10 @@ START_TEST(source_route)
 	packet_udp(&p, f.sport, f.dport, 0);
 	packet_end(&p);
 	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
-	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &f.flow, &pkt)), "source-route");
+	ck_assert_str_eq(verdict_name(policy_send(&f.slice, &f.flow, &pkt)), name);
 	pkt.src = addr(back.src);
 	pkt.dst = addr(back.dst);
-	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), "source-route");
+	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), name);
 }
 END_TEST
 
@@ -506,6 +547,7 @@ START_TEST(receive_later_fragment)
 		packet_u16(&p, 6, 1);
 	else
 		PACKET_ADD(&p, IPPROTO_UDP, 0, 0, 8, 0, 0, 0, 1);
+	packet_add(&p, NULL, 8);
 	packet_end(&p);
 	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
 	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), "pass");
@@ -561,6 +603,7 @@ static Suite *policy_suite(void)
 	tcase_add_loop_test(sending, send_read_only, 0, LOOPS);
 	tcase_add_loop_test(sending, send_protocol, 0, LOOPS);
 	tcase_add_loop_test(sending, send_fragment, 0, ARRAY_SIZE(versions));
+	tcase_add_loop_test(sending, send_later_fragment, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(sending, source_route, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(sending, send_icmp_type, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(sending, send_source, 0, LOOPS);

@@ -45,14 +45,14 @@ class Slice:
 
     def __init__(self, number=1, serial=1, netns=0, name="one", users=("games",), groups=(),
                  ranges=((0, 40000, 40999), (1, 40000, 40999), (2, 40000, 40999)), addresses=(), deny=(), clients=16,
-                 flows=1000, queue=65536, memory=1 << 30, peers=None, sniff_users=(), sniff_groups=()):
+                 flows=1000, queue=65536, memory=1 << 30, peers=None, sniff_users=(), sniff_groups=(), fragments=False):
         self.__dict__.update({key: value for key, value in locals().items() if key != "self"})
 
     def records(self, listener):
         """Its messages with their fds."""
-        body = struct.pack("=IIIIIIQBBB5x32s", self.number, self.serial, self.netns, self.clients, self.flows,
+        body = struct.pack("=IIIIIIQBBBB4x32s", self.number, self.serial, self.netns, self.clients, self.flows,
                            self.queue, self.memory, 0, not self.addresses, self.peers is not None,
-                           self.name.encode())
+                           self.fragments, self.name.encode())
         yield message(SLICE, body), [listener]
         for kind, low, high in self.ranges:
             yield message(RANGE, struct.pack("=IBxHHH", self.number, kind, low, high, 0)), []

@@ -108,6 +108,18 @@ def echo(src, dst, ident, sequence=1, payload=b"saferaw echo", reply=False, **mo
     return icmp(src, dst, kind, 0, struct.pack("!HH", ident, sequence), payload, **more)
 
 
+def fragment(whole, start, stop=None, ident=7, more=None):
+    """The fragment of a packet without options and extension headers that holds bytes start to stop of what is behind its header."""
+    size = 40 if whole[0] >> 4 == 6 else 20
+    part = whole[size:][start:stop]
+    more = stop is not None and size + stop < len(whole) if more is None else more
+    if size == 40:
+        head = struct.pack("!BxHI", whole[6], start | more, ident)
+        return whole[:4] + struct.pack("!HB", len(head) + len(part), 44) + whole[7:40] + head + part
+    head = whole[:2] + struct.pack("!HHHBBH", 20 + len(part), ident, start // 8 | more << 13, whole[8], whole[9], 0) + whole[12:20]
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + part
+
+
 class Packet:
     """What a packet says, for comparing; attributes are None where they do not apply."""
 

@@ -29,7 +29,8 @@ ANY = b"\0" * 16
 
 VERDICTS = """pass short version header-length length checksum extension transport option source-route fragment
 read-only protocol icmp-type source port remote loopback multicast broadcast unspecified link-local denied too-big
-no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian local no-link no-mapping napt-exhausted""".split()
+no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian local no-link no-mapping napt-exhausted
+fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end""".split()
 
 
 def mapped(address):

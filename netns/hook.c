@@ -255,6 +255,47 @@ void hook_detach(struct mnl_socket *nl, struct hook *hook)
 	errno = saved;
 }
 
+/* A filter that is looked for */
+struct search {
+	const struct hook *hook;
+	bool found;
+};
+
+/**
+ * match_filter() - is this the filter that is looked for?
+ * @message: part of a dump
+ * @arg: struct search
+ */
+static void match_filter(const struct nlmsghdr *message, void *arg)
+{
+	const struct tcmsg *tc = mnl_nlmsg_get_payload(message);
+	struct search *search = arg;
+
+	if (mnl_nlmsg_get_payload_len(message) >= sizeof(*tc) && tc->tcm_info == search->hook->info &&
+	    tc->tcm_handle == search->hook->handle)
+		search->found = true;
+}
+
+/**
+ * hook_is_lost() - has somebody taken a program of ours off its device?
+ * @nl: netlink socket of the namespace
+ * @hook: from hook_tcx(), whose link is ours to end, or hook_clsact()
+ *
+ * Return: false also when the device is gone, or the kernel does not say.
+ */
+bool hook_is_lost(struct mnl_socket *nl, const struct hook *hook)
+{
+	_Alignas(struct nlmsghdr) char buffer[NL_REQUEST_ROOM];
+	struct nlmsghdr *request = nl_request(buffer, RTM_GETLINK, 0, sizeof(struct ifinfomsg));
+	struct search search = {.hook = hook};
+	struct ifinfomsg *info = mnl_nlmsg_get_payload(request);
+
+	if (!hook->handle || dump_filters(nl, hook->ifindex, INGRESS, match_filter, &search) < 0 || search.found)
+		return false;
+	info->ifi_index = (int)hook->ifindex;
+	return nl_ask(nl, request, NULL, NULL) == 0;
+}
+
 /* Filters of ours that a dump has shown */
 struct leftovers {
 	uint16_t priority;

@@ -24,6 +24,7 @@ int hook_tcx(const struct netns *ns, struct hook *hook, unsigned ifindex, int pr
 int hook_clsact(struct mnl_socket *nl, struct hook *hook, unsigned ifindex, int program, uint16_t priority,
 		const char *name);
 void hook_detach(struct mnl_socket *nl, struct hook *hook);
+bool hook_is_lost(struct mnl_socket *nl, const struct hook *hook);
 int hook_sweep(struct mnl_socket *nl, unsigned ifindex, uint16_t priority);
 
 #endif

@@ -403,7 +403,7 @@ void monitor_attached(struct monitor *m, unsigned index)
 {
 	const struct netns *ns = m->netns[index];
 
-	m->unread[index] = false;
+	m->unread[index] = m->broken[index] = false;
 	m->told[index] = 0;
 	for (unsigned i = 0; i < ns->addresses; i++)
 		m->told[index] |= ns->address[i].present ? 1U << i : 0;
@@ -457,6 +457,10 @@ void monitor_news(struct monitor *m, unsigned index)
 	if (changed < 0) {
 		log_limited(&m->limit, LOG_ERR, "%s: cannot read what has changed: %m", ns->conf.name);
 		return;
+	}
+	if (changed & UPLINK_BROKEN && !m->broken[index]) {
+		log_error("%s: somebody has removed a device or a filter of ours: attaching anew", ns->conf.name);
+		m->broken[index] = true;
 	}
 	if (changed & UPLINK_ADDRESSES)
 		monitor_addresses(m, index);

@@ -17,6 +17,7 @@ struct monitor {
 	struct netns *netns[PRIV_NETNS_MAX];
 	uint32_t told[PRIV_NETNS_MAX]; /* addresses that were present when last looked at: a bit for each index */
 	bool unread[PRIV_NETNS_MAX];   /* news of the uplinks could not be read: try again */
+	bool broken[PRIV_NETNS_MAX];   /* a device or a filter of ours is gone: attach anew */
 	uint32_t serial;               /* the last one given */
 	uint32_t slice_serial[STEER_SLICES_MAX]; /* by slice number */
 	unsigned slice_last;                     /* the last slice number given */

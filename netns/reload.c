@@ -363,6 +363,23 @@ void reload(struct monitor *m)
 }
 
 /**
+ * reload_mend() - attach a namespace anew from which somebody has removed something of ours
+ * @m: the monitor
+ * @index: of the namespace
+ *
+ * Its flows end. When it cannot be attached, its slices are not served until a reload succeeds.
+ */
+void reload_mend(struct monitor *m, unsigned index)
+{
+	const struct conf_netns *section = find_section(m->conf, m->netns[index]->conf.name);
+
+	detach_one(m, index);
+	attach_one(m, m->conf, section);
+	monitor_tell_all(m);
+	m->reloaded_ns = clock_ns();
+}
+
+/**
  * reload_detach_all() - let go of every namespace
  * @m: the monitor
  */

@@ -10,6 +10,7 @@
 struct conf *reload_read(const char *path);
 int reload_apply(struct monitor *m, struct conf *conf);
 void reload(struct monitor *m);
+void reload_mend(struct monitor *m, unsigned index);
 void reload_detach_all(struct monitor *m);
 
 #endif

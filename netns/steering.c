@@ -382,6 +382,26 @@ const char *steering_mode(const struct netns *ns)
 }
 
 /**
+ * steering_is_whole() - are all programs still on their devices?
+ * @ns: the namespace
+ *
+ * Return: false if somebody has taken one off.
+ */
+bool steering_is_whole(const struct netns *ns)
+{
+	const struct steering *s = ns->steering;
+	const struct hook *own[] = {&s->drop, &s->out, &s->tap_drop};
+
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (hook_is_lost(s->nl, own[i]))
+			return false;
+	for (unsigned i = 0; i < s->uplinks; i++)
+		if (hook_is_lost(s->nl, &s->uplink[i]))
+			return false;
+	return true;
+}
+
+/**
  * steering_beat() - tell the programs that the monitor is alive
  * @ns: the namespace
  */

@@ -16,6 +16,8 @@ void steering_unload(struct netns *ns);
 int steering_attach(struct netns *ns, unsigned ifindex);
 /* Forget an uplink: detach if the device still is there. */
 void steering_detach(struct netns *ns, unsigned ifindex);
+/* Are all programs still on their devices? */
+bool steering_is_whole(const struct netns *ns);
 /* Remove what a dead monitor left on a device (clsact filters of ours). Returns how many. */
 int steering_sweep(struct netns *ns, unsigned ifindex);
 /* "tcx" or "clsact": what is in use */

@@ -83,9 +83,12 @@ static void beat(struct loop *loop, uint64_t now)
 
 	loop->beat_ns = now + NS_PER_S;
 	monitor_beat(m);
-	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
+	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++) {
 		if (m->netns[i] && m->unread[i])
 			monitor_news(m, i);
+		if (m->netns[i] && m->broken[i])
+			reload_mend(m, i);
+	}
 }
 
 /**

@@ -14,6 +14,9 @@
  * After an overrun the kernel drops messages, without saying so again, until
  * the socket has been found empty. The news then stay noted until that is so.
  *
+ * A device of ours that is missing, and a filter that somebody has removed, cannot be
+ * mended in place: the monitor is told, and attaches the namespace anew.
+ *
  * Own addresses are the unicast addresses of global scope on the uplinks; on
  * the loopback device too, where routers keep theirs. IPv6 addresses count from
  * the end of duplicate address detection. Temporary ones (RFC 8981) never
@@ -37,6 +40,7 @@
 #include "netlink.h"
 #include "pkt.h"
 #include "route.h"
+#include "steering.h"
 #include "sysctl.h"
 #include "util.h"
 
@@ -45,8 +49,10 @@
 #define NEWS_ADDRESSES 0x02
 #define NEWS_ROUTES 0x04
 #define NEWS_FORWARDING 0x08
-#define NEWS_ALL 0x0f
+#define NEWS_FILTERS 0x10
+#define NEWS_ALL 0x1f
 
+#define OWN_DEVICES 3  /* packet TUN, helper, link TAP */
 #define DRAIN_MAX 4096 /* messages taken from the watch at once: other work waits meanwhile */
 #define DUMP_TRIES 8   /* of a dump that changes are made under */
 
@@ -55,8 +61,19 @@ struct uplinks {
 	unsigned news; /* NEWS_ not acted on yet */
 	struct devices devices;
 	bool seen[STEER_ADDRESSES_MAX]; /* rows of ns->address in the dump that is being read */
+	unsigned own;                   /* our own devices in the dump that is being read */
 	bool full;                      /* said that there are too many addresses */
 };
+
+/**
+ * is_own() - whether a device is one that attaching has made
+ * @ns: the namespace
+ * @ifindex: of the device
+ */
+static bool is_own(const struct netns *ns, unsigned ifindex)
+{
+	return ifindex == ns->tun_ifindex || ifindex == ns->helper_ifindex || ifindex == ns->tap_ifindex;
+}
 
 /**
  * take_device() - a device of the dump
@@ -65,9 +82,12 @@ struct uplinks {
  */
 static void take_device(const struct nlmsghdr *message, void *arg)
 {
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	struct netns *ns = arg;
 
 	devices_take(&ns->uplinks->devices, ns, message);
+	if (mnl_nlmsg_get_payload_len(message) >= sizeof(*info) && is_own(ns, (unsigned)info->ifi_index))
+		ns->uplinks->own++;
 }
 
 /**
@@ -162,6 +182,7 @@ static int read_devices(struct netns *ns)
 	struct nlmsghdr *request = nl_request(buffer, RTM_GETLINK, NLM_F_DUMP, sizeof(struct ifinfomsg));
 	struct uplinks *u = ns->uplinks;
 
+	u->own = 0;
 	mnl_attr_put_u32(request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	if (dump(ns, request, take_device) < 0)
 		return -1;
@@ -232,6 +253,17 @@ static void keep_forwarding(const struct netns *ns)
 }
 
 /**
+ * is_broken() - is anything of ours gone, as far as the news are about it?
+ * @ns: the namespace; its devices have been read
+ */
+static bool is_broken(struct netns *ns)
+{
+	const struct uplinks *u = ns->uplinks;
+
+	return (u->news & NEWS_DEVICES && u->own < OWN_DEVICES) || (u->news & NEWS_FILTERS && !steering_is_whole(ns));
+}
+
+/**
  * act() - bring up to date what the news are about
  * @ns: the namespace
  *
@@ -253,8 +285,9 @@ static int act(struct netns *ns)
 		addresses = read_addresses(ns);
 	if (addresses < 0)
 		return -1;
+	changed |= (addresses ? UPLINK_ADDRESSES : 0) | (is_broken(ns) ? UPLINK_BROKEN : 0);
 	u->news = 0;
-	return changed | (addresses ? UPLINK_ADDRESSES : 0);
+	return changed;
 }
 
 /**
@@ -318,6 +351,17 @@ static void hear_settings(struct netns *ns, const struct nlmsghdr *message)
 		ns->uplinks->news |= NEWS_FORWARDING;
 }
 
+/**
+ * hear_filter() - a filter or a qdisc was removed: perhaps one of ours
+ * @ns: the namespace
+ * @message: RTM_DELTFILTER or RTM_DELQDISC
+ */
+static void hear_filter(struct netns *ns, const struct nlmsghdr *message)
+{
+	(void)message;
+	ns->uplinks->news |= NEWS_FILTERS;
+}
+
 /* What the watch hears */
 static const struct {
 	uint16_t type;
@@ -326,12 +370,14 @@ static const struct {
 	{RTM_NEWLINK, hear_device},   {RTM_DELLINK, hear_device},      {RTM_NEWADDR, hear_address},
 	{RTM_DELADDR, hear_address},  {RTM_NEWROUTE, hear_route},      {RTM_DELROUTE, hear_route},
 	{RTM_NEWRULE, hear_route},    {RTM_DELRULE, hear_route},       {RTM_NEWNEXTHOP, hear_route},
-	{RTM_DELNEXTHOP, hear_route}, {RTM_NEWNETCONF, hear_settings},
+	{RTM_DELNEXTHOP, hear_route}, {RTM_NEWNETCONF, hear_settings}, {RTM_DELTFILTER, hear_filter},
+	{RTM_DELQDISC, hear_filter},
 };
 
 static const int groups[] = {
-	RTNLGRP_LINK,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,   RTNLGRP_IPV6_ROUTE,
-	RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_NEXTHOP,     RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
+	RTNLGRP_LINK,         RTNLGRP_IPV4_IFADDR,  RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+	RTNLGRP_IPV6_ROUTE,   RTNLGRP_IPV4_RULE,    RTNLGRP_IPV6_RULE,   RTNLGRP_NEXTHOP,
+	RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF, RTNLGRP_TC,
 };
 
 /**

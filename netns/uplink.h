@@ -10,6 +10,7 @@
 /* What uplink_read() found has changed since it was last asked */
 #define UPLINK_ADDRESSES 0x01 /* ns->address */
 #define UPLINK_ROUTES 0x02    /* routes or MTUs: ns->mtu is up to date */
+#define UPLINK_BROKEN 0x04    /* somebody has removed a device or a filter of ours */
 
 /*
  * Open the watch and the query socket inside ns, read the present devices and

@@ -7,6 +7,7 @@ import socket
 import struct
 
 from harness import packets, proto, tap
+from harness import broker as broker_harness
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect
 from harness.witness import Witness
@@ -51,6 +52,25 @@ def test_forwarding_rewritten():
                         break
                     witness.wait(lambda p: False, 0.05)
                 tap.equal(got, want, setting)
+
+
+def test_mended():
+    """A device or a filter of the broker's is removed by somebody: it ends the flows, attaches anew, and serves again."""
+    removals = (("ip", "link", "del", "saferaw0"), ("ip", "link", "del", "saferaw0h"), ("ip", "link", "del", "saferaw0l"),
+                ("tc", "qdisc", "del", "dev", "saferaw0", "clsact"),
+                ("tc", "filter", "del", "dev", "saferaw0", "ingress", "pref", "12"))
+    if broker_harness.ATTACH == "clsact":
+        removals += (("tc", "qdisc", "del", "dev", "eth0", "clsact"),)
+    with Pair() as pair, Broker(pair.host, slice_section()) as broker, Witness(pair.peer, expression="udp") as witness:
+        for removal in removals:
+            flow = proto.Client(broker.slice(), "games").open(proto.UDP, local=HOST4, port=40001)
+            pair.host.run(*removal)
+            tap.equal(flow.recv(), b"", f"end of file after {' '.join(removal)}")
+            flow = proto.Client(broker.slice(), "games").open(proto.UDP, local=HOST4, port=40001)
+            reaches(flow, witness, HOST4, PEER4, " ".join(removal).encode())
+            pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"back", (HOST4, 40001))
+            tap.equal(packets.Packet(flow.recv()).payload, b"back", "what the flow gets")
+            flow.close()
 
 
 def test_addresses():
@@ -234,5 +254,5 @@ def test_nat_warned():
             tap.equal(witness.all(lambda p: p.payload == b"untranslated")[0].sport, 40001, "source port")
 
 
-tap.main(test_forwarding_rewritten, test_addresses, test_wildcard_address, test_uplinks, test_source_filled, test_vlan_tag,
-         test_bad_from_wire, test_fragments_in, test_nowhere_to_go, test_nat_warned)
+tap.main(test_forwarding_rewritten, test_mended, test_addresses, test_wildcard_address, test_uplinks, test_source_filled,
+         test_vlan_tag, test_bad_from_wire, test_fragments_in, test_nowhere_to_go, test_nat_warned)

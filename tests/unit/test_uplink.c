@@ -59,6 +59,33 @@ START_TEST(devices_come_and_go)
 }
 END_TEST
 
+START_TEST(a_device_of_ours_is_deleted)
+{
+	static const char *const own[] = {"sr0", "sr0h", "sr0l"};
+
+	open_uplinks();
+	ip("link add u0 type veth peer name p0");
+	ip("link del u0");
+	ck_assert_int_eq(pump() & UPLINK_BROKEN, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(own); i++) {
+		ip("link del %s", own[i]);
+		ck_assert_int_eq(pump() & UPLINK_BROKEN, UPLINK_BROKEN);
+	}
+}
+END_TEST
+
+START_TEST(a_filter_of_ours_is_removed)
+{
+	open_uplinks();
+	ip("link add u0 type veth peer name p0");
+	ck_assert_int_eq(system("tc qdisc add dev u0 clsact && tc qdisc del dev u0 clsact"), 0);
+	ck_assert_int_eq(pump() & UPLINK_BROKEN, 0);
+	whole = false;
+	ck_assert_int_eq(system("tc qdisc add dev u0 clsact && tc qdisc del dev u0 clsact"), 0);
+	ck_assert_int_eq(pump() & UPLINK_BROKEN, UPLINK_BROKEN);
+}
+END_TEST
+
 START_TEST(tuns_of_ours_are_no_uplinks)
 {
 	snprintf(ns.conf.uplink[0], sizeof(ns.conf.uplink[0]), "*");
@@ -415,6 +442,8 @@ int main(void)
 		lost_messages_lose_nothing,
 		only_the_kernel_is_heard,
 		devices_are_set,
+		a_device_of_ours_is_deleted,
+		a_filter_of_ours_is_removed,
 	};
 
 	return world_run("uplink", tests, ARRAY_SIZE(tests));

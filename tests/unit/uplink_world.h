@@ -37,6 +37,7 @@ static unsigned attaches, detaches, warnings;
 static unsigned refused; /* index of the device that takes no steering */
 static char last_warning[512];
 static const char *mode = "tcx";
+static bool whole = true; /* nobody has removed a filter of ours */
 
 int netns_call(const struct netns *in, int (*fn)(void *arg), void *arg)
 {
@@ -68,6 +69,12 @@ void steering_detach(struct netns *in, unsigned ifindex)
 	ck_assert(steered[ifindex]);
 	detaches++;
 	steered[ifindex] = false;
+}
+
+bool steering_is_whole(const struct netns *in)
+{
+	(void)in;
+	return whole;
 }
 
 const char *steering_mode(const struct netns *in)
@@ -137,12 +144,14 @@ static inline void world_begin(void)
 	ip("link set lo up");
 	ip("tuntap add dev sr0 mode tun");
 	ip("tuntap add dev sr0h mode tun");
+	ip("tuntap add dev sr0l mode tap");
 	ns = (struct netns){.fd = -1, .tun_fd = -1, .helper_fd = -1, .tun_name = "sr0", .helper_name = "sr0h"};
 	snprintf(ns.conf.name, sizeof(ns.conf.name), "test");
 	snprintf(ns.conf.uplink[0], sizeof(ns.conf.uplink[0]), "u*");
 	ns.conf.uplinks = 1;
 	ns.tun_ifindex = if_nametoindex("sr0");
 	ns.helper_ifindex = if_nametoindex("sr0h");
+	ns.tap_ifindex = if_nametoindex("sr0l");
 }
 
 static inline void world_end(void)

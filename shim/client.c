@@ -12,9 +12,10 @@
  *	output    a reply, or news, waits until the client has read
  *	hang-up   the monitor is working on its request
  *
- * Requests are in a table with their exact sizes and the state they are
- * allowed in. Any surprise ends this conversation and nothing else; the flows
- * that were opened in it live on, each as long as its fd.
+ * Requests are in a table with their exact sizes, the state they are allowed
+ * in, and how many file descriptors come along: one with LINK, none with all
+ * others. Any surprise ends this conversation, and its link, and nothing else;
+ * the flows that were opened in it live on, each as long as its fd.
  */
 #include "client.h"
 
@@ -38,6 +39,9 @@ union request {
 	struct proto_stats stats;
 	struct proto_flows flows;
 	struct proto_port port;
+	struct proto_link link;
+	struct proto_links links;
+	struct proto_mappings mappings;
 	uint8_t bytes[PROTO_MESSAGE_MAX];
 };
 
@@ -95,6 +99,7 @@ void client_close(struct client *client)
 	struct slice *slice = client->slice;
 
 	opening_cancel(&client->opening);
+	linking_end(&client->linked);
 	stop_asking(client);
 	close_fd(&client->reply_fd);
 	loop_close(&client->socket);
@@ -399,20 +404,125 @@ static void handle_route(struct client *client, const union request *request)
 	ask(client, request->header.id);
 }
 
+/**
+ * fill_link() - reply to LINK
+ * @client: client
+ * @error: errno, or 0 for granted
+ * @text: what was wrong
+ */
+static void fill_link(struct client *client, int error, const char *text)
+{
+	struct proto_link_reply *reply = &client->reply.link;
+
+	begin_reply(client, PROTO_LINK, client->request, sizeof(*reply));
+	client->state = CLIENT_READY;
+	reply->error = error;
+	if (error) {
+		client->slice->refusals++;
+		snprintf(reply->text, sizeof(reply->text), "%s", text);
+		return;
+	}
+	client->slice->grants++;
+	query_link(client->linked.link, reply);
+}
+
+/**
+ * linked() - the answer to LINK is known at once
+ * @user: of the client, which handle_link() was called for
+ * @error: errno; it is a refusal
+ * @text: what was wrong
+ */
+static void linked(struct link_user *user, int error, const char *text)
+{
+	fill_link(container_of(user, struct client, linked), error, text);
+}
+
+/**
+ * link_answered() - the answer to LINK is known, because the monitor's has come
+ * @user: of the client
+ * @error: errno, or 0 for granted
+ * @text: what was wrong
+ */
+static void link_answered(struct link_user *user, int error, const char *text)
+{
+	struct client *client = container_of(user, struct client, linked);
+
+	fill_link(client, error, text);
+	go_on(client);
+}
+
+/**
+ * link_gone() - the client's link has ended, but not by the client: tell it
+ * @user: of the client
+ * @number: of the link
+ */
+static void link_gone(struct link_user *user, uint32_t number)
+{
+	struct client *client = container_of(user, struct client, linked);
+
+	send_news(client, &(struct client_news){.event = PROTO_EVENT_UNLINKED, .flow = number});
+	if (!client_watch(client))
+		client_close(client);
+}
+
+/**
+ * handle_link() - LINK
+ * @client: client
+ * @request: its request
+ */
+static void handle_link(struct client *client, const union request *request)
+{
+	int fd = client->request_fd;
+
+	client->request_fd = -1;
+	client->state = CLIENT_BUSY;
+	client->request = request->header.id;
+	client->linked.gone = link_gone;
+	client->linked.answered = linked;
+	linking_begin(&client->linked, client->slice, &client->opener, &request->link, client->socket.fd, fd);
+	client->linked.answered = link_answered;
+}
+
+/**
+ * handle_links() - LINKS
+ * @client: client
+ * @request: its request
+ */
+static void handle_links(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_LINKS, request->header.id, sizeof(client->reply.links));
+	query_links(client->slice, request->links.after, &client->reply.links);
+}
+
+/**
+ * handle_mappings() - MAPPINGS
+ * @client: client
+ * @request: its request
+ */
+static void handle_mappings(struct client *client, const union request *request)
+{
+	begin_reply(client, PROTO_MAPPINGS, request->header.id, sizeof(client->reply.mappings));
+	query_mappings(client->slice, &request->mappings, &client->reply.mappings);
+}
+
 /* Every request there is */
 static const struct {
 	size_t size;
+	unsigned fds;
 	enum client_state state; /* the one in which it is allowed */
 	void (*handle)(struct client *client, const union request *request);
 } requests[PROTO_TYPES] = {
-	[PROTO_HELLO] = {sizeof(struct proto_hello), CLIENT_NEW, handle_hello},
-	[PROTO_INFO] = {sizeof(struct proto_request), CLIENT_READY, handle_info},
-	[PROTO_OPEN] = {sizeof(struct proto_open), CLIENT_READY, handle_open},
-	[PROTO_ROUTE] = {sizeof(struct proto_route), CLIENT_READY, handle_route},
-	[PROTO_STATS] = {sizeof(struct proto_stats), CLIENT_READY, handle_stats},
-	[PROTO_FLOWS] = {sizeof(struct proto_flows), CLIENT_READY, handle_flows},
-	[PROTO_PORT] = {sizeof(struct proto_port), CLIENT_READY, handle_port},
-	[PROTO_NETNS] = {sizeof(struct proto_request), CLIENT_READY, handle_netns},
+	[PROTO_HELLO] = {sizeof(struct proto_hello), 0, CLIENT_NEW, handle_hello},
+	[PROTO_INFO] = {sizeof(struct proto_request), 0, CLIENT_READY, handle_info},
+	[PROTO_OPEN] = {sizeof(struct proto_open), 0, CLIENT_READY, handle_open},
+	[PROTO_ROUTE] = {sizeof(struct proto_route), 0, CLIENT_READY, handle_route},
+	[PROTO_STATS] = {sizeof(struct proto_stats), 0, CLIENT_READY, handle_stats},
+	[PROTO_FLOWS] = {sizeof(struct proto_flows), 0, CLIENT_READY, handle_flows},
+	[PROTO_PORT] = {sizeof(struct proto_port), 0, CLIENT_READY, handle_port},
+	[PROTO_NETNS] = {sizeof(struct proto_request), 0, CLIENT_READY, handle_netns},
+	[PROTO_LINK] = {sizeof(struct proto_link), 1, CLIENT_READY, handle_link},
+	[PROTO_LINKS] = {sizeof(struct proto_links), 0, CLIENT_READY, handle_links},
+	[PROTO_MAPPINGS] = {sizeof(struct proto_mappings), 0, CLIENT_READY, handle_mappings},
 };
 
 /**
@@ -433,7 +543,7 @@ static const char *surprise(const struct client *client, const union request *re
 		return "message out of order";
 	if (msg->size != requests[type].size || request->header.size != msg->size)
 		return "message of a wrong length";
-	return msg->fds ? "message with file descriptors" : NULL;
+	return msg->fds != requests[type].fds ? "message with a wrong number of file descriptors" : NULL;
 }
 
 /**
@@ -456,6 +566,7 @@ static bool take_request(struct client *client)
 	if (n > 0)
 		what = surprise(client, &request, &msg);
 	if (!what) {
+		client->request_fd = msg.fds ? msg.fd[0] : -1;
 		requests[request.header.type].handle(client, &request);
 		return true;
 	}
@@ -469,16 +580,19 @@ static bool take_request(struct client *client)
  * must_wait() - whether a client's next request had better wait for the next turn of the loop
  * @client: client
  *
- * Only an OPEN for many ports ever does, so only one is looked for.
+ * Only an OPEN for many ports ever does, or a LINK, which looks at many, so only these are looked for.
  */
 static bool must_wait(const struct client *client)
 {
 	struct proto_open next;
+	ssize_t n;
 
 	if (!loop_late(UINT16_MAX))
 		return false;
-	return recv(client->socket.fd, &next, sizeof(next), MSG_PEEK | MSG_DONTWAIT) == sizeof(next) &&
-	       next.header.type == PROTO_OPEN && loop_late(next.count);
+	n = recv(client->socket.fd, &next, sizeof(next), MSG_PEEK | MSG_DONTWAIT);
+	if (n == sizeof(struct proto_link) && next.header.type == PROTO_LINK)
+		return true;
+	return n == sizeof(next) && next.header.type == PROTO_OPEN && loop_late(next.count);
 }
 
 /**

@@ -5,6 +5,7 @@
 #ifndef SAFERAW_CLIENT_H
 #define SAFERAW_CLIENT_H
 
+#include "linking.h"
 #include "opening.h"
 #include "outbox.h"
 #include "proto.h"
@@ -26,6 +27,8 @@ struct client {
 	bool unread;   /* a reply was sent, and the socket not found writable since */
 	bool missed;   /* news was lost */
 	struct opening opening;
+	struct link_user linked;     /* its link, if it has one */
+	int request_fd;              /* came with the request that is being handled; -1: none */
 	TAILQ_ENTRY(client) asking; /* of those that have asked the monitor something */
 	struct outgoing question;   /* PRIV_ROUTE or PRIV_COVERED */
 	bool asks;                  /* the question goes on */
@@ -43,6 +46,9 @@ struct client {
 		struct proto_flows_reply flows;
 		struct proto_port_reply port;
 		struct proto_netns_reply netns;
+		struct proto_link_reply link;
+		struct proto_links_reply links;
+		struct proto_mappings_reply mappings;
 	} reply;
 };
 

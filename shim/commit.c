@@ -18,11 +18,13 @@
 
 #include "client.h"
 #include "flow.h"
+#include "linking.h"
 #include "log.h"
 #include "query.h"
 #include "receive.h"
 #include "reception.h"
 #include "send.h"
+#include "translate.h"
 #include "util.h"
 
 /**
@@ -52,6 +54,7 @@ static void end_slice(struct slice *slice)
 	while ((flow = roster_next(&slice->flows, number, &number)))
 		revoke(flow);
 	reception_close(slice);
+	linking_forget(slice);
 	counters_add(&slice->netns->past, &slice->counters);
 	slice_free(slice);
 }
@@ -80,6 +83,7 @@ static void end_netns(struct netns *netns)
 	while (!LIST_EMPTY(&netns->slices))
 		end_slice(LIST_FIRST(&netns->slices));
 	hold_forget(netns);
+	linking_forget_netns(netns);
 	netns->world->netns[netns->record.netns] = NULL;
 	log_unknown(netns);
 	netns_free(netns);
@@ -123,7 +127,7 @@ static int settle_netns(struct world *world, const struct draft_netns *draft)
 	unsigned i;
 
 	if (!*netns)
-		*netns = netns_new(world, &draft->record, draft->fd, receive_ready);
+		*netns = netns_new(world, &draft->record, draft->fd, receive_ready, translate_ready);
 	if (!*netns)
 		return -1;
 	(*netns)->record = draft->record;
@@ -161,7 +165,7 @@ static int settle_slice(struct world *world, const struct draft_slice *draft)
 }
 
 /**
- * refit_holds() - let the reservations of some flows follow their slice's addresses
+ * refit_holds() - let the reservations of flows and links follow their slice's addresses
  * @slice: slice
  * @refit: hold_reduce() or hold_extend()
  */
@@ -173,6 +177,7 @@ static void refit_holds(struct slice *slice, void (*refit)(struct hold *hold))
 	while ((flow = roster_next(&slice->flows, number, &number)))
 		if (flow->hold)
 			refit(flow->hold);
+	link_refit(slice, refit);
 }
 
 /**
@@ -188,6 +193,7 @@ static void review_slice(struct slice *slice)
 	while ((flow = roster_next(&slice->flows, number, &number)))
 		if (!flow_fits(flow))
 			revoke(flow);
+	link_review(slice);
 	refit_holds(slice, hold_reduce);
 }
 

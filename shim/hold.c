@@ -14,6 +14,9 @@
  * A netns that is detached takes its reservations along: for those nothing is
  * released, and an answer that still comes (LOST) is for nobody.
  *
+ * A link has its ports alone: its hold has one reference, and is made only where
+ * nobody has any of them, not even the same user.
+ *
  * Steering is switched on by hold_open(), when the first flow is in the flow
  * table and the ports are held, and off before the release is sent.
  */
@@ -173,6 +176,7 @@ static int claim(struct hold *hold, uint32_t addresses)
 		if (ports_claim(&shard->ports, address, &hold->span, hold->key.slice, hold->uid) < 0)
 			return -1;
 		hold->addresses |= 1U << address;
+		ports_set_link(&shard->ports, address, &hold->span, hold->of_link);
 		ports_add_levels(&shard->ports, address, &hold->span, hold->levels);
 		readers_mark(hold->slice, address, &hold->span);
 		ports_add_flows(&shard->ports, address, &hold->span, hold->flows);
@@ -183,38 +187,41 @@ static int claim(struct hold *hold, uint32_t addresses)
 }
 
 /**
+ * is_free() - whether somebody may have ports on some addresses
+ * @hold: that wants them
+ * @addresses: bit mask of indices
+ */
+static bool is_free(const struct hold *hold, uint32_t addresses)
+{
+	const struct ports *ports = &hold->slice->netns->shard.ports;
+
+	if (hold->of_link)
+		return ports_first_taken(ports, addresses, &hold->span) < 0;
+	return ports_may_claim(ports, addresses, &hold->span, hold->key.slice, hold->uid);
+}
+
+/**
  * make() - a new hold, claimed and asked for
- * @slice: of the hold
- * @uid: who wants it
- * @key: what it is found by
- * @span: class and ports
- * @address: index, or PRIV_ANY_ADDRESS
- * @family: with PRIV_ANY_ADDRESS
+ * @model: slice, key, span, uid, address, family and link are set
  *
  * Return: the hold, or NULL and EADDRINUSE, ENOMEM.
  */
-static struct hold *make(struct slice *slice, uint32_t uid, const struct flowkey *key,
-			 const struct policy_range *span, uint8_t address, uint8_t family)
+static struct hold *make(const struct hold *model)
 {
-	struct shard *shard = &slice->netns->shard;
-	uint32_t addresses = hold_addresses(slice, address, family);
+	struct shard *shard = &model->slice->netns->shard;
+	uint32_t addresses = hold_addresses(model->slice, model->address, model->family);
 	struct hold *hold;
 
-	if (!ports_may_claim(&shard->ports, addresses, span, key->slice, uid)) {
+	if (!is_free(model, addresses)) {
 		errno = EADDRINUSE;
 		return NULL;
 	}
 	hold = calloc(1, sizeof(*hold));
 	if (!hold)
 		return NULL;
-	hold->slice = slice;
-	hold->key = *key;
-	hold->span = *span;
-	hold->uid = uid;
-	hold->address = address;
-	hold->family = family;
+	*hold = *model;
 	TAILQ_INIT(&hold->waiters);
-	if (claim(hold, addresses) < 0 || flowtab_insert(&shard->holds, key, hold) < 0) {
+	if (claim(hold, addresses) < 0 || flowtab_insert(&shard->holds, &hold->key, hold) < 0) {
 		unclaim(hold, hold->addresses);
 		free(hold);
 		errno = ENOMEM;
@@ -237,18 +244,70 @@ static struct hold *make(struct slice *slice, uint32_t uid, const struct flowkey
 struct hold *hold_get(struct slice *slice, uint32_t uid, const struct policy_range *span, uint8_t address,
 		      uint8_t family)
 {
-	struct flowkey key = make_key(slice, span, address, family);
-	struct hold *hold = flowtab_find(&slice->netns->shard.holds, &key);
+	const struct hold model = {.slice = slice,
+				   .key = make_key(slice, span, address, family),
+				   .span = *span,
+				   .uid = uid,
+				   .address = address,
+				   .family = family};
+	struct hold *hold = flowtab_find(&slice->netns->shard.holds, &model.key);
 
-	if (hold && (hold->uid != uid || hold->state == HOLD_FAILED)) {
+	if (hold && (hold->uid != uid || hold->state == HOLD_FAILED || hold->of_link)) {
 		errno = EADDRINUSE;
 		return NULL;
 	}
 	if (!hold)
-		hold = make(slice, uid, &key, span, address, family);
+		hold = make(&model);
 	if (hold)
 		add_flows(hold, 1);
 	return hold;
+}
+
+/**
+ * hold_get_link() - a reservation for a link, on every address of the slice
+ * @slice: of the link
+ * @uid: of the link
+ * @span: class and ports, which are the slice's
+ *
+ * Return: the hold, with its one reference; or NULL and EADDRINUSE when anybody has one of the ports, ENOMEM.
+ */
+struct hold *hold_get_link(struct slice *slice, uint32_t uid, const struct policy_range *span)
+{
+	const struct hold model = {.slice = slice,
+				   .key = make_key(slice, span, PRIV_ANY_ADDRESS, AF_UNSPEC),
+				   .span = *span,
+				   .uid = uid,
+				   .address = PRIV_ANY_ADDRESS,
+				   .family = AF_UNSPEC,
+				   .of_link = PORT_LINK_LATER};
+	struct hold *hold;
+
+	if (flowtab_find(&slice->netns->shard.holds, &model.key)) {
+		errno = EADDRINUSE;
+		return NULL;
+	}
+	hold = make(&model);
+	if (hold)
+		add_flows(hold, 1);
+	return hold;
+}
+
+/**
+ * dispose() - let go of a hold that has no references, and tell the monitor if need be
+ * @hold: in no table
+ */
+static void dispose(struct hold *hold)
+{
+	if (hold->state == HOLD_HELD && !hold->slice->netns->gone) {
+		release(hold);
+	} else if (hold->state == HOLD_WAITING && !hold->outgoing.queued) {
+		hold->state = HOLD_ORPHANED;
+	} else {
+		if (hold->state == HOLD_WAITING)
+			TAILQ_REMOVE(&unanswered, hold, link);
+		outbox_cancel(&hold->outgoing);
+		free(hold);
+	}
 }
 
 /**
@@ -262,16 +321,8 @@ void hold_put(struct hold *hold)
 		return;
 	unclaim(hold, hold->addresses);
 	flowtab_remove(&hold->slice->netns->shard.holds, &hold->key);
-	if (hold->state == HOLD_HELD && !hold->slice->netns->gone) {
-		release(hold);
-	} else if (hold->state == HOLD_WAITING && !hold->outgoing.queued) {
-		hold->state = HOLD_ORPHANED;
-	} else {
-		if (hold->state == HOLD_WAITING)
-			TAILQ_REMOVE(&unanswered, hold, link);
-		outbox_cancel(&hold->outgoing);
-		free(hold);
-	}
+	if (!hold->answering)
+		dispose(hold);
 }
 
 /**
@@ -323,12 +374,14 @@ void hold_answer(const struct priv_reserved *reply)
 		return;
 	}
 	hold->state = reply->error ? HOLD_FAILED : HOLD_HELD;
-	add_flows(hold, 1); /* it stays while waiters let go of it */
+	hold->answering = true;
 	while ((waiter = TAILQ_FIRST(&hold->waiters))) {
 		hold_stop_waiting(waiter);
 		waiter->answered(waiter, reply->error);
 	}
-	hold_put(hold);
+	hold->answering = false;
+	if (!hold->flows)
+		dispose(hold);
 }
 
 /**
@@ -365,6 +418,37 @@ void hold_open(struct hold *hold)
 }
 
 /**
+ * hold_open_link() - switch steering on, straight to a link
+ * @hold: held, the link's
+ * @link: its number
+ */
+void hold_open_link(struct hold *hold, uint16_t link)
+{
+	uint32_t left;
+
+	hold->of_link = link;
+	for (left = hold->addresses; left; left &= left - 1)
+		ports_set_link(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctz(left), &hold->span, link);
+	hold_open(hold);
+}
+
+/**
+ * hold_divert() - let packets to a port of a link come to the relay, or go to the link directly
+ * @hold: open, the link's
+ * @port: host byte order
+ * @on: to the relay
+ */
+void hold_divert(const struct hold *hold, uint16_t port, bool on)
+{
+	struct netns *netns = hold->slice->netns;
+	uint32_t left;
+
+	for (left = hold->addresses; left; left &= left - 1)
+		ports_divert(&netns->shard.ports, netns->open, (unsigned)__builtin_ctz(left), hold->span.class, port,
+			     on);
+}
+
+/**
  * hold_reduce() - the slice has lost addresses: let go of the ports on them
  * @hold: hold
  */
@@ -388,12 +472,11 @@ void hold_extend(struct hold *hold)
 	for (; new; new &= new - 1) {
 		uint32_t address = new & -new;
 
-		if (!ports_may_claim(&hold->slice->netns->shard.ports, address, &hold->span, hold->key.slice,
-				     hold->uid) ||
-		    claim(hold, address) < 0)
-			log_limited(&limit, LOG_WARNING,
-				    "slice %s: a flow's ports from %u on are in use on one of its addresses",
-				    hold->slice->conf.record.name, hold->span.lo);
+		if (!is_free(hold, address) || claim(hold, address) < 0)
+			log_limited(
+				&limit, LOG_WARNING,
+				"slice %s: a flow's or link's ports from %u on are in use on one of its addresses",
+				hold->slice->conf.record.name, hold->span.lo);
 	}
 }
 

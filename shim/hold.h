@@ -32,6 +32,8 @@ struct hold {
 	uint8_t address; /* index or PRIV_ANY_ADDRESS */
 	uint8_t family;  /* with PRIV_ANY_ADDRESS */
 	bool open;       /* steering is on */
+	bool answering;  /* waiters are being told: it stays, though they let go of it and may try other ports */
+	uint16_t of_link; /* 0: of flows; else a link's alone, as in struct port */
 };
 
 /* Who wants to know the monitor's answer */
@@ -43,12 +45,15 @@ struct hold_waiter {
 
 struct hold *hold_get(struct slice *slice, uint32_t uid, const struct policy_range *span, uint8_t address,
 		      uint8_t family);
+struct hold *hold_get_link(struct slice *slice, uint32_t uid, const struct policy_range *span);
 void hold_put(struct hold *hold);
 void hold_wait(struct hold *hold, struct hold_waiter *waiter);
 void hold_stop_waiting(struct hold_waiter *waiter);
 void hold_answer(const struct priv_reserved *reply);
 void hold_add_level(struct hold *hold, unsigned level);
 void hold_open(struct hold *hold);
+void hold_open_link(struct hold *hold, uint16_t link);
+void hold_divert(const struct hold *hold, uint16_t port, bool on);
 void hold_extend(struct hold *hold);
 void hold_reduce(struct hold *hold);
 void hold_forget(const struct netns *netns);

@@ -34,10 +34,9 @@
  * mapping of its own that only the host may answer, and its answer comes from
  * the alias.
  *
- * Later fragments have no ports. They follow the first one, if that passed less
- * than two seconds ago. ICMP errors are matched by the packet that they quote,
- * which is turned back into the one that was sent, its checksums included.
- * Checksums are changed by the difference (RFC 1624), so a wrong one stays wrong.
+ * Later fragments go by their first one's mapping and never make one. ICMP errors are matched by the packet that they
+ *quote, which is turned back into the one that was sent, its checksums included. Checksums are changed by the
+ *difference (RFC 1624), so a wrong one stays wrong.
  */
 #include "napt.h"
 
@@ -443,7 +442,7 @@ static enum napt_state next_tcp(struct mapping *mapping, uint8_t flags, bool out
  * track() - a mapping is used by a packet
  * @napt: translation
  * @mapping: in use
- * @pkt: packet that has its transport header, no ICMP error
+ * @pkt: packet, no ICMP error
  * @out: the client has sent it
  * @now: ns
  */
@@ -451,71 +450,13 @@ static void track(struct napt *napt, struct mapping *mapping, const struct pkt *
 {
 	enum napt_state state = mapping->state;
 
-	if (mapping->class == CLASS_TCP)
+	if (pkt->flags & PKT_LATER)
+		state = mapping->state; /* its first one has said it all */
+	else if (mapping->class == CLASS_TCP)
 		state = next_tcp(mapping, pkt->tcp_flags, out);
 	else if (!out)
 		state = mapping->class == CLASS_UDP ? NAPT_ANSWERED : NAPT_ECHOED;
 	set_state(napt, mapping, state, now);
-}
-
-/**
- * fragment_slot() - where a datagram is remembered
- * @napt: translation
- * @pkt: a fragment
- */
-static struct napt_fragment *fragment_slot(struct napt *napt, const struct pkt *pkt)
-{
-	return &napt->fragment[(pkt->id ^ pkt->src.b[15] ^ pkt->dst.b[15]) % NAPT_FRAGMENTS];
-}
-
-/**
- * fragment_protocol() - the protocol as part of what all fragments of a datagram have in common
- * @pkt: a fragment
- *
- * In IPv6 only the first one is sure to show it, and identifications are for all protocols together.
- */
-static uint8_t fragment_protocol(const struct pkt *pkt)
-{
-	return pkt->version == 4 ? pkt->protocol : IPPROTO_FRAGMENT;
-}
-
-/**
- * remember() - later fragments may follow this one
- * @napt: translation
- * @pkt: first fragment, not rewritten yet
- * @mapping: that it goes by
- * @now: ns
- */
-static void remember(struct napt *napt, const struct pkt *pkt, const struct mapping *mapping, uint64_t now)
-{
-	*fragment_slot(napt, pkt) = (struct napt_fragment){.src = pkt->src,
-							   .dst = pkt->dst,
-							   .time_ns = now,
-							   .made_ns = mapping->made_ns,
-							   .id = pkt->id,
-							   .mapping = (uint16_t)(mapping - napt->mapping),
-							   .protocol = fragment_protocol(pkt)};
-}
-
-/**
- * recall() - the mapping that the first fragment went by
- * @napt: translation
- * @pkt: later fragment
- * @now: ns
- *
- * Return: the mapping, if it still is the same one, or NULL.
- */
-static struct mapping *recall(struct napt *napt, const struct pkt *pkt, uint64_t now)
-{
-	const struct napt_fragment *fragment = fragment_slot(napt, pkt);
-	struct mapping *mapping;
-
-	if (!fragment->time_ns || now - fragment->time_ns > STEER_FRAGMENT_NS || fragment->id != pkt->id ||
-	    fragment->protocol != fragment_protocol(pkt) || !addr_eq(&fragment->src, &pkt->src) ||
-	    !addr_eq(&fragment->dst, &pkt->dst))
-		return NULL;
-	mapping = &napt->mapping[fragment->mapping];
-	return mapping->state != NAPT_FREE && mapping->made_ns == fragment->made_ns ? mapping : NULL;
 }
 
 /**
@@ -559,7 +500,7 @@ static bool is_alias(const struct napt *napt, const struct addr *addr)
  * @outer: address that others are to see, of the packet's family; it counts for a new mapping
  * @now: ns, never less than before
  * @verdict: set: VERDICT_PASS, or why there is none (VERDICT_PROTOCOL, VERDICT_ICMP_TYPE,
- * VERDICT_FRAGMENT for a later one that follows none, VERDICT_NAPT_EXHAUSTED)
+ * VERDICT_ORPHAN_FRAGMENT for a later one whose first has no mapping any more, VERDICT_NAPT_EXHAUSTED)
  *
  * Return: the mapping, or NULL.
  */
@@ -567,30 +508,24 @@ struct mapping *napt_aggregate(struct napt *napt, const struct pkt *pkt, const s
 			       enum verdict *verdict)
 {
 	struct key key = {.inner = pkt->src, .port = pkt->sport, .host = is_alias(napt, &pkt->dst)};
+	bool later = pkt->flags & PKT_LATER;
 	struct mapping *mapping;
 	int class;
 
-	if (pkt->flags & PKT_LATER) {
-		mapping = recall(napt, pkt, now);
-		*verdict = mapping ? VERDICT_PASS : VERDICT_FRAGMENT;
-		return mapping;
-	}
 	class = class_of(pkt, verdict);
 	if (class < 0)
 		return NULL;
 	key.class = (uint8_t) class;
 	mapping = find(napt, &key);
-	if (!mapping)
+	if (!mapping && !later)
 		mapping = make(napt, &key, outer, now);
 	if (!mapping) {
-		*verdict = VERDICT_NAPT_EXHAUSTED;
+		*verdict = later ? VERDICT_ORPHAN_FRAGMENT : VERDICT_NAPT_EXHAUSTED;
 		return NULL;
 	}
 	mapping->remote = mapping->host ? mapping->outer : pkt->dst;
 	mapping->remote_port = pkt->dport;
 	track(napt, mapping, pkt, true, now);
-	if (pkt->flags & PKT_FRAGMENT)
-		remember(napt, pkt, mapping, now);
 	return mapping;
 }
 
@@ -632,8 +567,6 @@ struct mapping *napt_match(struct napt *napt, const struct pkt *pkt, uint64_t no
 	enum verdict verdict;
 	struct mapping *mapping;
 
-	if (pkt->flags & PKT_LATER)
-		return recall(napt, pkt, now);
 	if (pkt->flags & PKT_ICMP_ERROR) {
 		mapping = at_port(napt, policy_class(pkt->inner_protocol), pkt->inner_sport, &pkt->inner_src, now);
 		return mapping && (!mapping->host || addr_eq(&pkt->inner_dst, &mapping->outer)) ? mapping : NULL;
@@ -642,8 +575,6 @@ struct mapping *napt_match(struct napt *napt, const struct pkt *pkt, uint64_t no
 	if (!mapping || (mapping->host && !addr_eq(&pkt->src, &mapping->outer)))
 		return NULL;
 	track(napt, mapping, pkt, false, now);
-	if (pkt->flags & PKT_FRAGMENT)
-		remember(napt, pkt, mapping, now);
 	return mapping;
 }
 
@@ -777,6 +708,10 @@ static void rewrite(const struct mapping *mapping, struct pkt *pkt, uint8_t *dat
 	uint16_t port = out ? mapping->outer_port : mapping->inner_port;
 	uint32_t change = 0, whole = 0;
 
+	if (out || mapping->class == CLASS_ICMP)
+		pkt->sport = port;
+	if (!out || mapping->class == CLASS_ICMP)
+		pkt->dport = port;
 	put_addrs(data, pkt->version, &pkt->src, &pkt->dst, &change, &whole);
 	if (pkt->flags & PKT_LATER)
 		return;
@@ -784,10 +719,6 @@ static void rewrite(const struct mapping *mapping, struct pkt *pkt, uint8_t *dat
 		change = 0;
 	put_port(data + pkt->transport + (out ? layout.sport : layout.dport), port, &change);
 	adjust(data + pkt->transport + layout.sum, change, layout.udp, &whole);
-	if (out || mapping->class == CLASS_ICMP)
-		pkt->sport = port;
-	if (!out || mapping->class == CLASS_ICMP)
-		pkt->dport = port;
 }
 
 /**

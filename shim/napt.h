@@ -4,7 +4,9 @@
  *
  * Pure: no I/O, no clock, no allocation after napt_new(). Out: aggregate (which
  * mapping is a packet's?), then rewrite. In: match, then rewrite. A mapping ends
- * by napt_release(); which ones are over, napt_expired() says.
+ * by napt_release(); which ones are over, napt_expired() says. A later fragment
+ * must have its first one's protocol and ports in its checked view
+ * (fragments.h), as they were before the first one was rewritten.
  */
 #ifndef SAFERAW_NAPT_H
 #define SAFERAW_NAPT_H
@@ -16,7 +18,6 @@
 #include "steer.h"
 
 #define NAPT_CLASSES STEER_LINK_CLASSES
-#define NAPT_FRAGMENTS 32  /* datagrams in fragments that are remembered at once */
 #define NAPT_NONE UINT16_MAX /* in place of a mapping's index */
 
 enum napt_state {
@@ -46,16 +47,6 @@ struct napt_list {
 	uint16_t oldest, youngest;
 };
 
-/* A datagram whose first fragment has passed */
-struct napt_fragment {
-	struct addr src, dst; /* as they came */
-	uint64_t time_ns;     /* 0: none */
-	uint64_t made_ns;     /* of the mapping */
-	uint32_t id;
-	uint16_t mapping;
-	uint8_t protocol;
-};
-
 struct napt_pool {
 	uint16_t lo, hi; /* ports, both included; hi 0: none */
 };
@@ -78,7 +69,6 @@ struct napt {
 	uint16_t mappings, used;      /* there are, in use */
 	uint16_t mask;		      /* buckets less one */
 	struct napt_list list[NAPT_CLASSES][NAPT_STATES];
-	struct napt_fragment fragment[NAPT_FRAGMENTS];
 	uint16_t *bucket; /* [mask + 1], index of the first mapping with the hash */
 	struct mapping mapping[];
 };

@@ -31,6 +31,16 @@ void outbox_init(struct watch *channel)
 }
 
 /**
+ * take_out() - a message is no longer in the queue
+ * @outgoing: message
+ */
+static void take_out(struct outgoing *outgoing)
+{
+	TAILQ_REMOVE(&outbox.queue, outgoing, link);
+	outgoing->queued = false;
+}
+
+/**
  * outbox_flush() - send what the channel takes
  *
  * Ends the process when the channel is broken: nothing works without the monitor.
@@ -41,16 +51,19 @@ void outbox_flush(void)
 
 	while ((outgoing = TAILQ_FIRST(&outbox.queue))) {
 		const struct priv_header *header = &outgoing->message.header;
+		int result =
+			msg_send(outbox.channel->fd, header, header->size, outgoing->fd, outgoing->fds, MSG_DONTWAIT);
 
-		if (msg_send(outbox.channel->fd, header, header->size, NULL, 0, MSG_DONTWAIT) < 0) {
-			if (errno != EAGAIN)
-				log_fatal("the monitor's channel is broken: %m");
+		if (result < 0 && errno == EAGAIN) {
 			loop_watch(outbox.channel, EPOLLIN | EPOLLOUT);
 			return;
 		}
-		TAILQ_REMOVE(&outbox.queue, outgoing, link);
-		outgoing->queued = false;
-		if (outgoing->sent)
+		if (result < 0 && (errno != ETOOMANYREFS || !outgoing->fds))
+			log_fatal("the monitor's channel is broken: %m");
+		take_out(outgoing);
+		if (result < 0)
+			outgoing->failed(outgoing);
+		else if (outgoing->sent)
 			outgoing->sent(outgoing);
 	}
 	loop_watch(outbox.channel, EPOLLIN);
@@ -76,8 +89,6 @@ void outbox_send(struct outgoing *outgoing)
  */
 void outbox_cancel(struct outgoing *outgoing)
 {
-	if (!outgoing->queued)
-		return;
-	TAILQ_REMOVE(&outbox.queue, outgoing, link);
-	outgoing->queued = false;
+	if (outgoing->queued)
+		take_out(outgoing);
 }

@@ -11,12 +11,17 @@
 #include "loop.h"
 #include "priv.h"
 
+#define OUTGOING_FDS_MAX 2
+
 /* One message, a member of the object that it is about; at most once in the queue */
 struct outgoing {
 	TAILQ_ENTRY(outgoing) link;
 	bool queued;
 	void (*sent)(
 		struct outgoing *outgoing); /* it is on its way, the object may go; NULL: nobody waits for that */
+	void (*failed)(struct outgoing *outgoing); /* with fds: the kernel passes no more of them now; not sent */
+	unsigned fds;
+	int fd[OUTGOING_FDS_MAX]; /* go along; they stay their owner's, who keeps them open until then */
 	union {
 		struct priv_header header;
 		struct priv_plain plain;
@@ -24,6 +29,8 @@ struct outgoing {
 		struct priv_release release;
 		struct priv_route route;
 		struct priv_covered covered;
+		struct priv_link link;
+		struct priv_link_end unlink;
 	} message;
 };
 

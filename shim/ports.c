@@ -48,7 +48,7 @@ void ports_free(struct ports *ports)
 }
 
 /**
- * ports_may_claim() - whether nobody else has any of some ports
+ * ports_may_claim() - whether nobody else, and no link, has any of some ports
  * @ports: table
  * @addresses: bit mask of address indices
  * @span: class and ports
@@ -66,7 +66,7 @@ bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct
 		for (port = span->lo; port <= span->hi; port++) {
 			const struct port *p = ports_find(ports, address, span->class, (uint16_t)port);
 
-			if (p && (p->slice != slice || p->uid != uid))
+			if (p && (p->slice != slice || p->uid != uid || p->link))
 				return false;
 		}
 	}
@@ -141,6 +141,21 @@ void ports_unclaim(struct ports *ports, unsigned address, const struct policy_ra
 }
 
 /**
+ * ports_set_link() - some ports are a link's
+ * @ports: table
+ * @address: index
+ * @span: class and ports, claimed once
+ * @link: its number, or PORT_LINK_LATER
+ */
+void ports_set_link(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t link)
+{
+	unsigned port;
+
+	for (port = span->lo; port <= span->hi; port++)
+		entry(ports, address, span->class, port)->link = link;
+}
+
+/**
  * ports_add_levels() - flows of some levels are there from now on
  * @ports: table
  * @address: index
@@ -200,9 +215,30 @@ void ports_open(struct ports *ports, struct steer_open *const open[STEER_BLOCKS]
 	struct steer_open *map = open[STEER_BLOCK(address, span->class)];
 	unsigned port;
 
-	for (port = span->lo; port <= span->hi; port++)
-		if (entry(ports, address, span->class, port)->opened++ == 0 && map)
-			__atomic_store_n(&map->port[port], STEER_PACKET_TUN, __ATOMIC_RELEASE);
+	for (port = span->lo; port <= span->hi; port++) {
+		struct port *p = entry(ports, address, span->class, port);
+
+		if (p->opened++ == 0 && map)
+			__atomic_store_n(&map->port[port], p->link ? STEER_LINK : STEER_PACKET_TUN, __ATOMIC_RELEASE);
+	}
+}
+
+/**
+ * ports_divert() - let packets to an open port of a link come to the relay, or go to the link directly
+ * @ports: table
+ * @open: blocks of the netns
+ * @address: index
+ * @class: enum steer_class
+ * @port: host byte order
+ * @on: to the relay
+ */
+void ports_divert(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address, unsigned class,
+		  uint16_t port, bool on)
+{
+	struct steer_open *map = open[STEER_BLOCK(address, class)];
+
+	if (map && entry(ports, address, class, port)->opened)
+		__atomic_store_n(&map->port[port], on ? STEER_PACKET_TUN : STEER_LINK, __ATOMIC_RELEASE);
 }
 
 /**

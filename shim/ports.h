@@ -33,7 +33,10 @@ struct port {
 	uint32_t flows;  /* on them all */
 	uint16_t slice;
 	uint16_t levels; /* bits of the levels that may have a flow on it, and PORT_READERS */
+	uint16_t link;	 /* number of the link that has it alone; 0: none, PORT_LINK_LATER: one without a number yet */
 };
+
+#define PORT_LINK_LATER UINT16_MAX
 
 struct ports {
 	struct port *block[STEER_BLOCKS]; /* NULL until the first claim in it */
@@ -64,6 +67,9 @@ int ports_claim(struct ports *ports, unsigned address, const struct policy_range
 void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span);
 void ports_add_levels(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t levels);
 void ports_mark_readers(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice);
+void ports_set_link(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t link);
+void ports_divert(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address, unsigned class,
+		  uint16_t port, bool on);
 void ports_add_flows(struct ports *ports, unsigned address, const struct policy_range *span, uint32_t flows);
 void ports_open(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address, const struct policy_range *span);
 void ports_shut(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address, const struct policy_range *span);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "link.h"
 
 /**
  * query_info() - what the slice may use
@@ -67,6 +68,7 @@ void query_stats(const struct slice *slice, uint64_t number, struct proto_stats_
 {
 	const struct steer_traffic *traffic = &slice->netns->traffic[slice_number(slice)];
 	const struct flow *flow;
+	struct counters sum;
 	unsigned i;
 
 	if (number) {
@@ -77,7 +79,9 @@ void query_stats(const struct slice *slice, uint64_t number, struct proto_stats_
 			reply->error = ENOENT;
 		return;
 	}
-	fill_counters(&slice->counters, reply);
+	sum = slice->counters;
+	link_add_direct(slice, &sum);
+	fill_counters(&sum, reply);
 	reply->grants = slice->grants;
 	reply->refusals = slice->refusals;
 	reply->steer_reasons = STEER_REASONS_N;
@@ -131,6 +135,7 @@ void query_netns(const struct netns *netns, struct proto_netns_reply *reply)
 	LIST_FOREACH(slice, &netns->slices, link)
 	{
 		counters_add(&sum, &slice->counters);
+		link_add_direct(slice, &sum);
 	}
 	memcpy(reply->name, netns->record.name, sizeof(reply->name));
 	reply->reasons = VERDICTS_N;

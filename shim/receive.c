@@ -6,7 +6,9 @@
  * flows. A flow whose reader is slow loses its own packets, counted; nobody
  * waits for it. A packet is passed on as it came, without what Ethernet put
  * behind it. Where its port has read-only flows, they get copies (readers.h);
- * a slice's totals count a packet once all the same.
+ * a slice's totals count a packet once all the same. What is for a link's pool
+ * goes to translate.c, and no read-only flow sees it, as they see nothing else
+ * of links.
  *
  * The relay tells steering what it took out of the TUN's ring, slice by slice
  * (`drained`), which is how a flood at one slice leaves room to the others.
@@ -25,6 +27,7 @@
 #include "log.h"
 #include "pkt.h"
 #include "readers.h"
+#include "translate.h"
 #include "util.h"
 
 #define BUDGET 64 /* packets in one turn */
@@ -33,6 +36,7 @@
 struct target {
 	struct slice *slice;     /* NULL: nobody's */
 	struct flow *flow;       /* NULL: no consumer matches */
+	struct link *link;       /* NULL: none has the port */
 	const struct port *port; /* of the local end; NULL: nobody's, or a later fragment, which does not say */
 };
 
@@ -84,6 +88,8 @@ static struct target find(const struct netns *netns, const struct pkt *pkt)
 	target.flow = flow_find(netns, pkt, &target.port);
 	if (target.port)
 		target.slice = netns->world->slice[target.port->slice];
+	if (target.port && target.port->link < STEER_LINKS_MAX)
+		target.link = netns->links[target.port->link];
 	return target;
 }
 
@@ -125,14 +131,20 @@ static enum verdict copy(const struct target *target, const struct pkt *pkt, enu
  * give() - give a packet to those that it is for
  * @target: they
  * @pkt: packet
+ * @data: its bytes, with TRANSLATE_HEAD bytes before them; changed for a link
  *
  * Return: VERDICT_PASS when it has been received by whom it was for, or why not
  */
-static enum verdict give(const struct target *target, const struct pkt *pkt)
+static enum verdict give(const struct target *target, const struct pkt *pkt, uint8_t *data)
 {
 	enum verdict judged = judge(target->flow, pkt), verdict = judged;
 	struct saferaw_meta meta = {0};
 
+	if (target->link) {
+		struct pkt translated = *pkt;
+
+		return translate_in(target->link, &translated, data);
+	}
 	if (judged == VERDICT_PASS)
 		verdict = deliver(target->flow, &meta, pkt->data, pkt->len);
 	if (target->port && target->slice && readers_wanted(target->slice, target->port))
@@ -156,10 +168,10 @@ static bool is_first(const struct pkt *pkt)
 /**
  * receive_packet() - one packet from the TUN
  * @netns: of the TUN
- * @data: as read
+ * @data: as read, with TRANSLATE_HEAD bytes before it
  * @len: bytes read
  */
-static void receive_packet(struct netns *netns, const uint8_t *data, size_t len)
+static void receive_packet(struct netns *netns, uint8_t *data, size_t len)
 {
 	struct fragments *fragments = &netns->shard.fragments;
 	struct target target = {0};
@@ -171,7 +183,7 @@ static void receive_packet(struct netns *netns, const uint8_t *data, size_t len)
 		verdict = fragments_follow(fragments, &pkt, 0, clock_ns());
 	if (verdict == VERDICT_PASS) {
 		target = find(netns, &pkt);
-		verdict = give(&target, &pkt);
+		verdict = give(&target, &pkt, data);
 		if (is_first(&pkt) && (verdict == VERDICT_PASS || verdict == VERDICT_QUEUE_FULL))
 			fragments_remember(fragments, &pkt, 0, clock_ns());
 	}
@@ -193,14 +205,15 @@ static void receive_packet(struct netns *netns, const uint8_t *data, size_t len)
  */
 void receive_ready(struct watch *tun, uint32_t events)
 {
-	static uint8_t packet[PKT_MAX + 1]; /* a byte more: what fills it was cut */
+	static uint8_t buffer[TRANSLATE_HEAD + PKT_MAX + 1]; /* a byte more: what fills it was cut */
 	struct netns *netns = container_of(tun, struct netns, tun);
+	uint8_t *packet = buffer + TRANSLATE_HEAD;
 	unsigned budget;
 	ssize_t n;
 
 	(void)events;
 	for (budget = BUDGET; budget; budget--) {
-		n = read(tun->fd, packet, sizeof(packet));
+		n = read(tun->fd, packet, sizeof(buffer) - TRANSLATE_HEAD);
 		if (n > 0) {
 			receive_packet(netns, packet, (size_t)n);
 			continue;

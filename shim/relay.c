@@ -9,11 +9,13 @@
  *
  *	relay -- upstream ---- commit, draft	what the monitor says
  *	      `- loop    |---- reception, client	what clients say
- *	                 |      `- opening	   a flow from request to grant
- *	                 |---- receive		TUN -> flows
+ *	                 |      |- opening	   a flow from request to grant
+ *	                 |      `- linking	   a link from request to grant
+ *	                 |---- receive		TUN -> flows, links
+ *	                 |---- translate	links -> TUN, and back
  *	                 `---- send, parking	flows -> TUN
- *	below these: flow, hold, readers, deliver, world, and the plain data
- *	structures flowtab, ports, roster, routes, fragments
+ *	below these: flow, link, hold, readers, deliver, world, and the plain data
+ *	structures flowtab, napt, ports, roster, routes, fragments
  *
  * Includes and calls go down in this picture; up it goes through function
  * pointers alone: a watch's, a waiter's, an opening's.

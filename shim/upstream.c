@@ -17,6 +17,7 @@
 #include "commit.h"
 #include "draft.h"
 #include "hold.h"
+#include "linking.h"
 #include "log.h"
 #include "msg.h"
 #include "outbox.h"
@@ -48,6 +49,8 @@ union message {
 	struct priv_reserved reserved;
 	struct priv_routed routed;
 	struct priv_covers covers;
+	struct priv_linked linked;
+	struct priv_link_end link_end;
 	struct priv_block block;
 	uint8_t bytes[PRIV_MESSAGE_MAX];
 };
@@ -274,6 +277,37 @@ static bool take_covers(const union message *message, int *fd)
 	return true;
 }
 
+/**
+ * take_linked() - LINKED
+ * @message: message
+ * @fd: none
+ */
+static bool take_linked(const union message *message, int *fd)
+{
+	(void)fd;
+	linking_answer(&message->linked);
+	return true;
+}
+
+/**
+ * take_link_news() - LINK_NEWS
+ * @message: message
+ * @fd: none
+ *
+ * News of a netns that was detached meanwhile, or of a link that has ended, is for nobody.
+ */
+static bool take_link_news(const union message *message, int *fd)
+{
+	const struct priv_link_end *end = &message->link_end;
+
+	(void)fd;
+	if (end->netns >= PRIV_NETNS_MAX || end->link >= STEER_LINKS_MAX)
+		return false;
+	if (upstream.world->netns[end->netns])
+		link_device_gone(upstream.world->netns[end->netns], end->link);
+	return true;
+}
+
 #define ALWAYS 0      /* allowed at any time */
 #define TELLING 1     /* between BEGIN and COMMIT */
 #define NOT_TELLING 2 /* outside of that */
@@ -301,6 +335,8 @@ static const struct {
 	[PRIV_RESERVED] = {sizeof(struct priv_reserved), 0, ALWAYS, take_reserved},
 	[PRIV_ROUTED] = {sizeof(struct priv_routed), 0, ALWAYS, take_routed},
 	[PRIV_COVERS] = {sizeof(struct priv_covers), 0, ALWAYS, take_covers},
+	[PRIV_LINKED] = {sizeof(struct priv_linked), 0, ALWAYS, take_linked},
+	[PRIV_LINK_NEWS] = {sizeof(struct priv_link_end), 0, ALWAYS, take_link_news},
 	[PRIV_BLOCK] = {sizeof(struct priv_block), 1, ALWAYS, take_block},
 };
 

@@ -47,12 +47,13 @@ static void *map_shared(int fd, size_t bytes, int protection)
  * @world: where it belongs
  * @record: what the monitor said
  * @fd: packet TUN, `traffic` map, link TAP, `link_traffic` map; taken over, whatever the answer
- * @tun_ready: called when the TUN can be read
+ * @tun_ready: called when the packet TUN can be read
+ * @tap_ready: called when the link TAP can be read
  *
  * Return: the netns, or NULL and errno.
  */
 struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[PRIV_NETNS_FDS],
-			watch_fn *tun_ready)
+			watch_fn *tun_ready, watch_fn *tap_ready)
 {
 	struct netns *netns = calloc(1, sizeof(*netns));
 
@@ -65,7 +66,7 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 	netns->world = world;
 	netns->record = *record;
 	netns->tun = (struct watch){.ready = tun_ready, .fd = fd[0]};
-	netns->tap = (struct watch){.fd = fd[2]};
+	netns->tap = (struct watch){.ready = tap_ready, .fd = fd[2]};
 	netns->traffic = map_shared(fd[1], TRAFFIC_BYTES, PROT_READ | PROT_WRITE);
 	netns->link_traffic = map_shared(fd[3], LINK_TRAFFIC_BYTES, PROT_READ);
 	LIST_INIT(&netns->slices);
@@ -73,7 +74,7 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 	fragments_init(&netns->shard.fragments);
 	if (!netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
 	    flowtab_init(&netns->shard.holds) < 0 || flowtab_init(&netns->shard.readers) < 0 ||
-	    loop_watch(&netns->tun, EPOLLIN) < 0) {
+	    loop_watch(&netns->tun, EPOLLIN) < 0 || loop_watch(&netns->tap, EPOLLIN) < 0) {
 		netns_free(netns);
 		return NULL;
 	}

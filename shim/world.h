@@ -22,6 +22,7 @@
 #define WORLD_PEERS_MAX 16    /* namespaces that one slice's clients may be in */
 
 struct client;
+struct link;
 struct reader;
 struct world;
 TAILQ_HEAD(client_list, client);
@@ -73,6 +74,7 @@ struct netns {
 	const struct steer_link_traffic *link_traffic; /* [STEER_LINKS_MAX] */
 	struct address_set addresses;
 	LIST_HEAD(, slice) slices;
+	struct link *links[STEER_LINKS_MAX]; /* by number; NULL: none */
 	struct shard shard;
 	struct routes routes;
 	struct counters unknown; /* packets that no slice can be blamed for */
@@ -88,6 +90,7 @@ struct slice {
 	struct watch listener;
 	struct client_list clients, lobby; /* served; refused, but not yet told */
 	unsigned served, refused;          /* of them */
+	LIST_HEAD(, link) links;
 	struct roster flows;               /* open ones */
 	unsigned opened;                   /* flows, those that are being opened included */
 	unsigned readers;                  /* read-only ones among them */
@@ -110,7 +113,7 @@ struct world {
 };
 
 struct netns *netns_new(struct world *world, const struct priv_netns *record, const int fd[PRIV_NETNS_FDS],
-			watch_fn *tun_ready);
+			watch_fn *tun_ready, watch_fn *tap_ready);
 void netns_free(struct netns *netns);
 bool netns_block_ok(const struct priv_block *record);
 struct steer_open *netns_map_block(int fd);

@@ -32,6 +32,7 @@ TRAFFIC = 384  # bytes of one slice
 LINKS, LINK_TRAFFIC = 4096, 320
 ANY_ADDRESS = 0xFF
 RESERVE_BODY = struct.Struct("=QIIIBBBxHH4x")
+LINK_BODY = struct.Struct("=QIII3H3H8x")
 RELEASE_BODY = struct.Struct("=IIIBBBxHH4x")
 
 
@@ -45,13 +46,14 @@ class Slice:
 
     def __init__(self, number=1, serial=1, netns=0, name="one", users=("games",), groups=(),
                  ranges=((0, 40000, 40999), (1, 40000, 40999), (2, 40000, 40999)), addresses=(), deny=(), clients=16,
-                 flows=1000, queue=65536, memory=1 << 30, peers=None, sniff_users=(), sniff_groups=(), fragments=False):
+                 flows=1000, queue=65536, memory=1 << 30, peers=None, sniff_users=(), sniff_groups=(), fragments=False,
+                 local=False):
         self.__dict__.update({key: value for key, value in locals().items() if key != "self"})
 
     def records(self, listener):
         """Its messages with their fds."""
         body = struct.pack("=IIIIIIQBBBB4x32s", self.number, self.serial, self.netns, self.clients, self.flows,
-                           self.queue, self.memory, 0, not self.addresses, self.peers is not None,
+                           self.queue, self.memory, self.local, not self.addresses, self.peers is not None,
                            self.fragments, self.name.encode())
         yield message(SLICE, body), [listener]
         for kind, low, high in self.ranges:
@@ -85,6 +87,8 @@ class Monitor:
         self.busy, self.routes = set(), {}  # ports that are refused; destination: (source, mtu) or None
         self.reserves, self.releases, self.asked = [], [], []  # (class, address, family, lo, hi, uid, slice)
         self.at_release = []  # the open byte of each released port when its release came
+        self.linked, self.unlinked = [], []  # (netns, slice, flags), lo, hi, what the fds are; numbers
+        self.link_error, self.next_link = 0, 1
         self.answering = threading.Event()
         self.answering.set()
         self.is_ready = threading.Event()
@@ -199,7 +203,7 @@ class Monitor:
         """The thread: answers what the relay asks."""
         while True:
             try:
-                data = self.channel.recv(4096)
+                data, fds, _, _ = socket.recv_fds(self.channel, 4096, 4)
             except OSError:
                 return
             if not data:
@@ -208,9 +212,11 @@ class Monitor:
             kind, size = HEADER.unpack_from(data)
             assert size == len(data), (kind, size, len(data))
             body = data[HEADER.size:]
+            if kind == LINK:
+                body = (body, fds)
             try:
-                {READY: self.take_ready, RESERVE: self.take_reserve, RELEASE: self.take_release,
-                 ROUTE: self.take_route, COVERED: self.take_covered}[kind](body)
+                {READY: self.take_ready, RESERVE: self.take_reserve, RELEASE: self.take_release, ROUTE: self.take_route,
+                 COVERED: self.take_covered, LINK: self.take_link, UNLINK: self.take_unlink}[kind](body)
             except OSError:
                 return
 
@@ -236,6 +242,41 @@ class Monitor:
         self.at_release.append(self.is_open(low, kind, index))
         self.releases.append((kind, address, family, low, high, uid, number))
 
+    def take_link(self, message_and_fds):
+        """LINK: a number, or the error that is in self.link_error."""
+        body, fds = message_and_fds
+        fields = LINK_BODY.unpack(body)
+        self.linked.append((fields[1:4], fields[4:7], fields[7:10], [os.readlink(f"/proc/self/fd/{fd}") for fd in fds]))
+        for fd in fds:
+            os.close(fd)
+        number = 0 if self.link_error else self.next_link
+        self.next_link += not self.link_error
+        self.send(message(LINKED, struct.pack("=QiIII", fields[0], self.link_error, number, self.mtu, 0)))
+
+    def take_unlink(self, body):
+        """UNLINK"""
+        self.unlinked.append(struct.unpack("=II", body)[1])
+
+    def device_gone(self, number):
+        """A link's device has gone."""
+        self.send(message(LINK_NEWS, struct.pack("=II", 0, number)))
+
+    def from_link(self, number, packet, slice_number=1):
+        """A packet of a link's for the relay."""
+        at = slice_number * TRAFFIC + 8
+        struct.pack_into("=Q", self.traffic, at, struct.unpack_from("=Q", self.traffic, at)[0] + 1)
+        kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
+        self.tap.send(struct.pack("!4sH6xH", b"\2\0\0\0", number, kind) + packet)
+
+    def to_link(self, seconds=5.0):
+        """(number, packet) that the relay has sent to a link; None when none came in that time."""
+        if not select.select([self.tap], [], [], seconds)[0]:
+            return None
+        frame = self.tap.recv(1 << 17)
+        prefix, number, kind = struct.unpack_from("!4sH6xH", frame)
+        assert prefix == b"\2\0\0\0" and kind == (0x0800 if frame[14] >> 4 == 4 else 0x86DD), frame[:15]
+        return number, frame[14:]
+
     def take_route(self, body):
         """ROUTE"""
         netns, destination = struct.unpack("=I4x16s", body)
@@ -250,6 +291,10 @@ class Monitor:
         """COVERED"""
         netns, kind, port = struct.unpack("=IBxH", body)
         self.send(message(COVERS, struct.pack("=IBxHI", netns, kind, port, self.covered.get((kind, port), 0))))
+
+    def tap_drained(self, number=1):
+        """What the relay says it has taken out of the link TAP for a slice."""
+        return struct.unpack_from("=Q", self.traffic, number * TRAFFIC + 72)[0]
 
     def is_open(self, port, kind=proto.TCP, address=0):
         """The byte in the open map."""

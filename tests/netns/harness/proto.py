@@ -12,18 +12,22 @@ import struct
 
 TCP, UDP, ICMP, SCTP, DCCP, UDPLITE = range(6)
 HELLO, INFO, OPEN, ROUTE, STATS, FLOWS, PORT, EVENT = range(1, 9)
-NETNS = 9
+NETNS, LINK, LINKS, MAPPINGS = range(9, 13)
 CONSUMER, SNIFFER, ICMP_ERROR = 1, 2, 3
 CLASS_ANY = 255
 META, ERRORS = 1, 2
 META_SENT = 1
-SHUTDOWN, REVOKED, ADDRESS_GONE, ADDRESS_BACK, ROUTES, MISSED = range(1, 7)
+SHUTDOWN, REVOKED, ADDRESS_GONE, ADDRESS_BACK, ROUTES, MISSED, UNLINKED = range(1, 8)
+STRICT, QUIET = 1, 2
 HEADER = struct.Struct("=HHI")
 OPEN_REQUEST = struct.Struct("=HHIBBBBHH16s16sH6x")
 OPENED = struct.Struct("=HHIiHHQ16s64s408x")
 STATS_REPLY = struct.Struct("=HHIiHHQQQQQQ48Q48Q32Q")
 NETNS_REPLY = struct.Struct("=HHIiHH32sQQQQ48Q48Q32Q48Q32Q")
 FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s")
+LINK_REPLY = struct.Struct("=HHIiIIBB2x" + "HHHH" * 3 + "512s64s")
+LINK_ROW = struct.Struct("=IIII" + "Q" * 11 + "HHHH" * 3)
+MAPPING_ROW = struct.Struct("=BxHHHII16s16s")
 META_HEADER = struct.Struct("=IIQII")
 ANY = b"\0" * 16
 
@@ -95,6 +99,15 @@ class Flow:
         self.socket.close()
 
 
+class Link:
+    """What the broker said of a link."""
+
+    def __init__(self, number, mtu, local, blocks, addresses, count):
+        self.number, self.mtu, self.local = number, mtu, local
+        self.blocks = [blocks[at:at + 3] for at in range(0, 12, 4)]  # (lo, hi, direct_hi) of each class
+        self.addresses = [unmapped(addresses[16 * row:16 * row + 16]) for row in range(count)]
+
+
 class Client:
     """A conversation. Raises OSError with the errno that the broker gave."""
 
@@ -108,10 +121,10 @@ class Client:
         if hello:
             self.slice = self.hello()
 
-    def request(self, kind, body=b"", fds=0):
-        """Sends one request, returns its reply and the fd that came with it (or None)."""
+    def request(self, kind, body=b"", fds=()):
+        """Sends one request with fds, returns its reply and the fd that came with it (or None)."""
         self.ident += 1
-        self.socket.send(HEADER.pack(kind, HEADER.size + len(body), self.ident) + body)
+        socket.send_fds(self.socket, [HEADER.pack(kind, HEADER.size + len(body), self.ident) + body], list(fds))
         return self.reply(kind, self.ident)
 
     def reply(self, kind, ident):
@@ -171,6 +184,45 @@ class Client:
                 raise ValueError("a refusal with an fd")
             raise OSError(error, text.rstrip(b"\0").decode())
         return Flow(fd, number, unmapped(address), port, count, bool(flags & META))
+
+    def link(self, netns, flags=0, count=0, ports=(0, 0, 0)):
+        """Asks for a link in the namespace that netns is an fd of."""
+        data, _ = self.request(LINK, struct.pack("=IH3H", flags, count, *ports), (netns,))
+        fields = LINK_REPLY.unpack(data)
+        if fields[3]:
+            raise OSError(fields[3], fields[21].rstrip(b"\0").decode())
+        return Link(*fields[4:6], bool(fields[7]), fields[8:20], fields[20], fields[6])
+
+    def links(self):
+        """The slice's links: a list of dicts."""
+        rows, after = [], 0
+        names = """link uid flags mappings rx_packets rx_bytes tx_packets tx_bytes rx_translated tx_translated refused created
+        expired displaced exhausted""".split()
+        while True:
+            data, _ = self.request(LINKS, struct.pack("=II", after, 0))
+            error, count = struct.unpack_from("=iI", data, 8)
+            if error:
+                raise OSError(error, os.strerror(error))
+            if count == 0:
+                return rows
+            rows += [dict(zip(names, LINK_ROW.unpack_from(data, 16 + at * LINK_ROW.size))) for at in range(count)]
+            after = rows[-1]["link"]
+
+    def mappings(self, link):
+        """The mappings of a link: a list of (class, inner, outer, remote port, local, remote, to the host)."""
+        rows, last = [], (0, 0)
+        while True:
+            data, _ = self.request(MAPPINGS, struct.pack("=IHH", link, *last))
+            error, count = struct.unpack_from("=iI", data, 8)
+            if error:
+                raise OSError(error, os.strerror(error))
+            if count == 0:
+                return rows
+            for at in range(count):
+                offset = 16 + at * MAPPING_ROW.size
+                kind, inner, outer, remote_port, _, _, local, remote = MAPPING_ROW.unpack_from(data, offset)
+                rows.append((kind, inner, outer, remote_port, unmapped(local), unmapped(remote), data[offset + 1]))
+                last = (kind, outer)
 
     def stats(self, flow=0):
         """A dict: rx_packets, rx_bytes, tx_packets, tx_bytes, grants, refusals, rx {reason: n}, tx {reason: n}, steer [n]."""

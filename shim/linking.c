@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * linking.c: one request for a link, from the first check to the grant, and the link's end
+ *
+ * A client asks for a link and sends its namespace along. The relay finds a
+ * block of ports for each class, reserves them like a flow's, and has the
+ * monitor make the device; who the client is and whether the namespace is its
+ * own, the monitor finds out itself, from the two file descriptors.
+ *
+ *	linking_begin() -> RESERVING --all held--> ASKING --made--> UP
+ *	                     |  ^                  |   |             |
+ *	                     |  `-another block    |   |             |
+ *	                     `--refused------------+---|-> freed <---' end, taken back, device gone
+ *	                                               |     ^
+ *	                                 linking_end() v     |
+ *	                                           ORPHANED --the monitor answers
+ *
+ * An orphan keeps its ports, so that nobody gets them whose device would meet
+ * the orphan's.
+ *
+ * Blocks begin at multiples of STEER_LINK_UNIT. A block that the relay chooses
+ * is the same for all classes where the slice's ranges have such a one that is
+ * free, else each class gets its own; it looks from a random place on. What
+ * the relay knows as taken is passed over; what the monitor refuses (a socket
+ * of the host's) is passed over so many times, then the request fails.
+ */
+#include "linking.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "util.h"
+
+#define TRIES_MAX 16
+#define UNITS (STEER_PORTS / STEER_LINK_UNIT)
+#define COUNT_MAX (STEER_PORTS - STEER_LINK_UNIT) /* ports of a block: port 0 is in none */
+
+static TAILQ_HEAD(, link) asking = TAILQ_HEAD_INITIALIZER(asking);
+static uint64_t cookies;
+
+struct refusal {
+	int error;
+	const char *text;
+};
+
+/* What a monitor's refusal is called: of ports, of the device */
+static const struct refusal port_refusals[] = {
+	{EADDRINUSE, "the host has a socket on a port, or it is in quarantine"},
+	{EACCES, "a port is not the slice's"},
+	{EADDRNOTAVAIL, "the slice has no address on the host"},
+	{EMFILE, "the host has no room for more reservations"},
+	{ENFILE, "the host has no room for more reservations"},
+	{0, "the monitor refused the reservation"},
+};
+static const struct refusal device_refusals[] = {
+	{EPERM, "the namespace is not the client's own"},
+	{EACCES, "the client may not use the slice"},
+	{EINVAL, "the file descriptor is no network namespace"},
+	{EBUSY, "the namespace has a link, or is one of the host's"},
+	{EEXIST, "the namespace has a device " PRIV_LINK_DEVICE},
+	{ENOSPC, "there are as many links as there can be"},
+	{0, "the monitor could not make the device"},
+};
+
+/**
+ * text_of() - what a refusal is called
+ * @refusal: table, whose last row has error 0
+ * @error: errno
+ */
+static const char *text_of(const struct refusal *refusal, int error)
+{
+	while (refusal->error && refusal->error != error)
+		refusal++;
+	return refusal->text;
+}
+
+/**
+ * log_refusal() - one line for a request that is refused
+ * @slice: slice
+ * @uid: who asked
+ * @text: why
+ */
+static void log_refusal(const struct slice *slice, uint32_t uid, const char *text)
+{
+	static struct log_limit limit;
+
+	log_limited(&limit, LOG_NOTICE, "slice %s: uid %u: link refused: %s", slice->conf.record.name, uid, text);
+}
+
+/**
+ * fail() - a request is refused
+ * @link: not up; freed
+ * @error: errno
+ * @text: why
+ */
+static void fail(struct link *link, int error, const char *text)
+{
+	struct link_user *user = link->user;
+
+	log_refusal(link->slice, link->opener.uid, text);
+	link_free(link);
+	user->link = NULL;
+	user->answered(user, error == EMFILE ? ENFILE : error, text);
+}
+
+/**
+ * has_class() - whether a slice has any ports of a class
+ * @policy: of the slice
+ * @class: enum steer_class
+ */
+static bool has_class(const struct policy_slice *policy, unsigned class)
+{
+	unsigned i;
+
+	for (i = 0; i < policy->ranges; i++)
+		if (policy->range[i].class == class)
+			return true;
+	return false;
+}
+
+/**
+ * form_ok() - whether a request makes sense, whoever asks
+ * @ask: request
+ */
+static bool form_ok(const struct proto_link *ask)
+{
+	unsigned class;
+
+	if (ask->flags & ~STEER_LINK_FLAGS || ask->count > COUNT_MAX)
+		return false;
+	for (class = 0; class < STEER_LINK_CLASSES; class ++)
+		if (ask->port[class] % STEER_LINK_UNIT)
+			return false;
+	return true;
+}
+
+/**
+ * set_block() - give a class its block
+ * @link: link
+ * @class: enum steer_class
+ * @lo: first port, whose block ends at 65535 or before
+ */
+static void set_block(struct link *link, unsigned class, unsigned lo)
+{
+	link->class[class].block = (struct policy_range){
+		.class = (uint8_t) class, .lo = (uint16_t)lo, .hi = (uint16_t)(lo + link->count - 1)};
+}
+
+/**
+ * set_blocks() - give the classes the blocks that are asked for, and note which are to be chosen
+ * @link: new
+ * @ask: well-formed request
+ *
+ * A class that the slice has no ports of gets no block, whatever is asked for.
+ *
+ * Return: whether all blocks are the slice's, and there is one
+ */
+static bool set_blocks(struct link *link, const struct proto_link *ask)
+{
+	const struct policy_slice *policy = &link->slice->policy;
+	bool any = false;
+	unsigned class;
+
+	for (class = 0; class < STEER_LINK_CLASSES; class ++) {
+		unsigned lo = ask->port[class];
+
+		if (!has_class(policy, class))
+			continue;
+		any = true;
+		if (!lo)
+			link->chosen |= (uint8_t)(1U << class);
+		else if (lo + link->count > STEER_PORTS ||
+			 !policy_slice_owns(policy, class, (uint16_t)lo, (uint16_t)(lo + link->count - 1)))
+			return false;
+		else
+			set_block(link, class, lo);
+	}
+	return any;
+}
+
+/**
+ * misfit() - whether a class could have its block somewhere
+ * @link: link
+ * @class: enum steer_class
+ * @lo: first port
+ *
+ * Return: 0 when it could, else how many units on the next place is that is worth a look
+ */
+static unsigned misfit(const struct link *link, unsigned class, unsigned lo)
+{
+	const struct policy_range span = {
+		.class = (uint8_t) class, .lo = (uint16_t)lo, .hi = (uint16_t)(lo + link->count - 1)};
+	int taken;
+
+	if (!lo || lo + link->count > STEER_PORTS ||
+	    !policy_slice_owns(&link->slice->policy, class, span.lo, span.hi))
+		return 1;
+	taken = ports_first_taken(&link->netns->shard.ports, hold_addresses(link->slice, PRIV_ANY_ADDRESS, AF_UNSPEC),
+				  &span);
+	return taken < 0 ? 0 : ((unsigned)taken - lo) / STEER_LINK_UNIT + 1;
+}
+
+/**
+ * place() - the nth place of a choice
+ * @link: link
+ * @n: number
+ *
+ * Return: first port
+ */
+static unsigned place(const struct link *link, unsigned n)
+{
+	return (link->start + n) % UNITS * STEER_LINK_UNIT;
+}
+
+/**
+ * choose_common() - find one block for all classes that have none
+ * @link: link; passes over what does not fit
+ *
+ * Return: whether there is one (any more)
+ */
+static bool choose_common(struct link *link)
+{
+	unsigned class, on, lo;
+
+	while (link->passed < UNITS) {
+		lo = place(link, link->passed);
+		on = 0;
+		for (class = 0; class < STEER_LINK_CLASSES && !on; class ++)
+			if (link->chosen & 1U << class)
+				on = misfit(link, class, lo);
+		link->passed += on ? on : 1;
+		if (on)
+			continue;
+		for (class = 0; class < STEER_LINK_CLASSES; class ++)
+			if (link->chosen & 1U << class)
+				set_block(link, class, lo);
+		return true;
+	}
+	return false;
+}
+
+/**
+ * choose_one() - find a block for one class
+ * @link: link
+ * @class: enum steer_class
+ * @n: place to begin at
+ *
+ * Return: whether there is one
+ */
+static bool choose_one(struct link *link, unsigned class, unsigned n)
+{
+	unsigned end = n + UNITS, on;
+
+	while (n < end && (on = misfit(link, class, place(link, n))))
+		n += on;
+	if (n < end)
+		set_block(link, class, place(link, n));
+	return n < end;
+}
+
+/**
+ * choose() - find blocks for the classes that have none
+ * @link: link
+ *
+ * Return: whether there are such
+ */
+static bool choose(struct link *link)
+{
+	unsigned class, n;
+
+	if (!link->chosen || choose_common(link))
+		return true;
+	n = link->passed++;
+	for (class = 0; class < STEER_LINK_CLASSES; class ++)
+		if (link->chosen & 1U << class && !choose_one(link, class, n))
+			return false;
+	return true;
+}
+
+static void reserve(struct link *link);
+
+/**
+ * sent_request() - the monitor has, or will have, the client's file descriptors
+ * @outgoing: of the link
+ */
+static void sent_request(struct outgoing *outgoing)
+{
+	struct link *link = container_of(outgoing, struct link, outgoing);
+
+	close_fd(&link->netns_fd);
+	world_fd_closed(link->netns->world);
+}
+
+/**
+ * failed_request() - the kernel does not pass file descriptors on now
+ * @outgoing: of the link
+ */
+static void failed_request(struct outgoing *outgoing)
+{
+	struct link *link = container_of(outgoing, struct link, outgoing);
+
+	TAILQ_REMOVE(&asking, link, asking);
+	fail(link, ENFILE, "too many file descriptors are on their way");
+}
+
+/**
+ * ask_device() - the ports are held: ask for the device
+ * @link: link
+ */
+static void ask_device(struct link *link)
+{
+	struct priv_link *request = &link->outgoing.message.link;
+	unsigned i;
+
+	if (!link_fits(link)) {
+		fail(link, EACCES, "the configuration has changed meanwhile");
+		return;
+	}
+	if (link_make_napt(link) < 0) {
+		fail(link, ENOSPC, "the relay is out of memory");
+		return;
+	}
+	link->state = LINK_ASKING;
+	link->cookie = ++cookies;
+	link->outgoing = (struct outgoing){
+		.sent = sent_request, .failed = failed_request, .fds = 2, .fd = {link->control_fd, link->netns_fd}};
+	*request = (struct priv_link){.header = {PRIV_LINK, sizeof(*request)},
+				      .cookie = link->cookie,
+				      .netns = link->netns->record.netns,
+				      .slice = slice_number(link->slice),
+				      .flags = link->flags};
+	for (i = 0; i < STEER_LINK_CLASSES; i++) {
+		request->lo[i] = link->class[i].block.lo;
+		request->hi[i] = link->class[i].block.hi;
+	}
+	TAILQ_INSERT_TAIL(&asking, link, asking);
+	outbox_send(&link->outgoing);
+}
+
+/**
+ * answered() - the monitor has answered about the ports of one class
+ * @waiter: of the class
+ * @error: errno, or 0 for held
+ */
+static void answered(struct hold_waiter *waiter, int error)
+{
+	struct link *link = container_of(waiter, struct link_class, waiter)->link;
+
+	if (!link->error)
+		link->error = error;
+	if (--link->waiting)
+		return;
+	error = link->error;
+	if (!error) {
+		ask_device(link);
+		return;
+	}
+	link_drop_ports(link);
+	if (link->chosen && error == EADDRINUSE && ++link->tries < TRIES_MAX)
+		reserve(link);
+	else
+		fail(link, error, text_of(port_refusals, error));
+}
+
+/**
+ * take_ports() - reserve the blocks
+ * @link: link with blocks
+ *
+ * Return: 0, or -1 and EADDRINUSE, ENOMEM; some may be reserved then.
+ */
+static int take_ports(struct link *link)
+{
+	unsigned i;
+
+	for (i = 0; i < STEER_LINK_CLASSES; i++) {
+		struct link_class *class = &link->class[i];
+
+		class->link = link;
+		class->waiter.answered = answered;
+		if (!class->block.hi)
+			continue;
+		class->hold = hold_get_link(link->slice, link->opener.uid, &class->block);
+		if (!class->hold)
+			return -1;
+		hold_wait(class->hold, &class->waiter);
+		link->waiting++;
+	}
+	return 0;
+}
+
+/**
+ * reserve() - choose blocks and reserve them
+ * @link: link; freed when that is not possible
+ */
+static void reserve(struct link *link)
+{
+	link->waiting = 0;
+	link->error = 0;
+	loop_spend(link->count * STEER_LINK_CLASSES);
+	if (!choose(link)) {
+		fail(link, EADDRINUSE, "no block of so many ports is free");
+		return;
+	}
+	if (take_ports(link) == 0)
+		return;
+	if (errno == EADDRINUSE)
+		fail(link, EADDRINUSE, "a port is in use");
+	else
+		fail(link, ENOSPC, "the relay is out of memory");
+}
+
+/**
+ * check() - whether a client may have a link at all
+ * @user: whose it would be
+ * @slice: of the client
+ * @opener: who asks
+ * @ask: what for
+ * @netns_fd: what came with it
+ * @text: set to what is wrong
+ *
+ * Return: 0, EINVAL, EPERM, EBUSY or ENFILE.
+ */
+static int check(const struct link_user *user, const struct slice *slice, const struct opener *opener,
+		 const struct proto_link *ask, int netns_fd, const char **text)
+{
+	if (!form_ok(ask)) {
+		*text = "a flag is not known, or the ports make no blocks";
+		return EINVAL;
+	}
+	if (!opener->by.kind) {
+		*text = "only users of the slice may have links";
+		return EPERM;
+	}
+	if (user->link) {
+		*text = "this conversation has a link";
+		return EBUSY;
+	}
+	if (netns_fd >= slice->netns->world->fd_ceiling) {
+		*text = "the relay is out of file descriptors";
+		return ENFILE;
+	}
+	return 0;
+}
+
+/**
+ * linking_begin() - begin with a request
+ * @user: its functions are set; answered() may be called from here or later
+ * @slice: of the client
+ * @opener: who asks
+ * @ask: what for, as it came
+ * @control_fd: the client's control socket, which stays open as long as @user is there
+ * @netns_fd: the client's network namespace, it says; taken over
+ */
+void linking_begin(struct link_user *user, struct slice *slice, const struct opener *opener,
+		   const struct proto_link *ask, int control_fd, int netns_fd)
+{
+	const char *text = "the slice's memory bound is reached";
+	int error = check(user, slice, opener, ask, netns_fd, &text);
+	struct link *link = error ? NULL : link_new(slice, opener, ask);
+
+	if (!link) {
+		close_fd(&netns_fd);
+		log_refusal(slice, opener->uid, text);
+		user->answered(user, error ? error : ENOSPC, text);
+		return;
+	}
+	link->user = user;
+	user->link = link;
+	link->control_fd = control_fd;
+	link->netns_fd = netns_fd;
+	random_bytes(&link->start, sizeof(link->start));
+	link->start %= UNITS;
+	if (set_blocks(link, ask))
+		reserve(link);
+	else
+		fail(link, EACCES, "a port is not in the slice's ranges");
+}
+
+/**
+ * linking_end() - end a link, or give a request for one up
+ * @user: with or without a link; none of its functions is called
+ */
+void linking_end(struct link_user *user)
+{
+	struct link *link = user->link;
+
+	if (!link)
+		return;
+	user->link = NULL;
+	link->user = NULL;
+	if (link->state == LINK_UP) {
+		link_down(link, true);
+	} else if (link->state == LINK_ASKING && !link->outgoing.queued) {
+		link->state = LINK_ORPHANED;
+	} else {
+		if (link->state == LINK_ASKING)
+			TAILQ_REMOVE(&asking, link, asking);
+		outbox_cancel(&link->outgoing);
+		link_free(link);
+	}
+}
+
+/**
+ * end_orphan() - the device of an orphan is there, or is not
+ * @link: orphan, waiting no more; freed
+ * @reply: the monitor's answer
+ */
+static void end_orphan(struct link *link, const struct priv_linked *reply)
+{
+	if (reply->error || !link->netns)
+		link_free(link);
+	else
+		link_say_end(link, reply->link);
+}
+
+/**
+ * rise() - the device is there
+ * @link: waiting no more
+ * @reply: the monitor's answer
+ *
+ * Ends the process when the number cannot be.
+ */
+static void rise(struct link *link, const struct priv_linked *reply)
+{
+	struct link_user *user = link->user;
+
+	if (!reply->link || reply->link >= STEER_LINKS_MAX || link->netns->links[reply->link])
+		log_fatal("the monitor gives a link a number that cannot be");
+	if (link_fits(link)) {
+		link_up(link, reply->link, reply->mtu);
+		user->answered(user, 0, "");
+		return;
+	}
+	user->link = NULL;
+	link_say_end(link, reply->link);
+	user->answered(user, EACCES, "the configuration has changed meanwhile");
+}
+
+/**
+ * linking_answer() - the monitor has answered a request for a device
+ * @reply: its answer
+ *
+ * Ends the process when nothing was asked.
+ */
+void linking_answer(const struct priv_linked *reply)
+{
+	struct link *link;
+
+	TAILQ_FOREACH(link, &asking, asking)
+	if (link->cookie == reply->cookie)
+		break;
+	if (!link)
+		log_fatal("the monitor answers a request for a link that was not made");
+	TAILQ_REMOVE(&asking, link, asking);
+	if (link->state == LINK_ORPHANED) {
+		end_orphan(link, reply);
+	} else if (reply->error) {
+		fail(link, reply->error, text_of(device_refusals, reply->error));
+	} else {
+		rise(link, reply);
+	}
+}
+
+/**
+ * linking_forget() - a slice ends: its orphans keep nothing of it
+ * @slice: it has no clients any more
+ */
+void linking_forget(const struct slice *slice)
+{
+	struct link *link;
+
+	TAILQ_FOREACH(link, &asking, asking)
+	{
+		if (link->slice == slice)
+			link_disown(link);
+	}
+}
+
+/**
+ * linking_forget_netns() - a netns ends, and what the monitor had in it
+ * @netns: it has no slices any more
+ */
+void linking_forget_netns(const struct netns *netns)
+{
+	struct link *link;
+
+	TAILQ_FOREACH(link, &asking, asking)
+	{
+		if (link->netns == netns)
+			link->netns = NULL;
+	}
+	link_forget(netns);
+}

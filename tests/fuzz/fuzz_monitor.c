@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fuzz_monitor.c: a relay that was taken over says anything at all to the monitor
+ *
+ * What may come of it is in priv.h's table: an answer, or the relay's death.
+ * An input is a list of messages, mostly of the right size and with numbers
+ * that are nearly right. What must hold: nothing is reserved but ports that
+ * the configuration gives to that slice, on an address of it; each sound
+ * request that has an answer gets one, and no other message is sent; and
+ * whoever broke a rule is killed before his next request is looked at.
+ *
+ * monitor.c is compiled into this file, with stand-ins for what it would do
+ * to the host. They judge what they are given by a list of their own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "reserve.h"
+#include "spawn.h"
+#include "uplink.h"
+
+#define MUST(condition)                                                                                              \
+	do {                                                                                                         \
+		if (!(condition)) {                                                                                  \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
+			abort();                                                                                     \
+		}                                                                                                    \
+	} while (0)
+
+static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+			uint16_t *port);
+static int fake_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
+static int fake_route(const struct netns *ns, const struct addr *destination, struct addr *source, uint32_t *mtu);
+static uint32_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port);
+static void fake_kill(struct relay *relay);
+
+#define reserve_acquire fake_acquire
+#define reserve_release fake_release
+#define reserve_covered fake_covered
+#define uplink_route fake_route
+#define relay_kill fake_kill
+#include "../../netns/monitor.c" /* NOLINT: see above */
+#undef reserve_acquire
+#undef reserve_release
+#undef reserve_covered
+#undef uplink_route
+#undef relay_kill
+
+#define MESSAGES_MAX 200
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+
+/* What is left of the input */
+struct script {
+	const uint8_t *at;
+	size_t left;
+};
+
+/* Slice a has both addresses of "default", slice b one of "other", slice c, of "default", is on a namespace that is
+ * not attached */
+static const char configuration[] =
+	"relay_user = daemon\n"
+	"netns default { } netns other { path = \"/run/netns/other\" }\n"
+	"netns away { path = \"/run/netns/away\" }\n"
+	"slice a { tcp = \"5000-5009\" udp = \"5000\" users = root }\n"
+	"slice b { netns = other addresses = \"192.0.2.2\" icmp = \"6000-6001\" users = root }\n"
+	"slice c { netns = away tcp = \"7000\" users = root }\n";
+
+/* The same once more, for the stand-ins: what may be reserved */
+static const struct {
+	unsigned slice, netns, class, lo, hi;
+	uint32_t addresses; /* bit mask of indices */
+} may[] = {
+	{1, 0, CLASS_TCP, 5000, 5009, 3},
+	{1, 0, CLASS_UDP, 5000, 5000, 3},
+	{2, 1, CLASS_ICMP, 6000, 6001, 2},
+};
+
+static struct monitor the_monitor;
+static struct netns netns[2];
+static bool killed;
+static unsigned answers; /* that are due */
+
+/** next() - a byte of the script; 0 when it is over */
+static uint8_t next(struct script *script)
+{
+	if (!script->left)
+		return 0;
+	script->left--;
+	return *script->at++;
+}
+
+/** is_covered() - whether some ports are a slice's */
+static bool is_covered(const struct netns *ns, const struct priv_reserve *r)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(may); i++)
+		if (may[i].slice == r->slice && may[i].netns == r->netns && ns == &netns[r->netns] &&
+		    may[i].class == r->class && r->lo >= may[i].lo && r->hi <= may[i].hi && r->lo <= r->hi)
+			return r->address == PRIV_ANY_ADDRESS || may[i].addresses >> r->address & 1;
+	return false;
+}
+
+/** fake_acquire() - reserve_acquire() */
+static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+			uint16_t *port)
+{
+	MUST(!killed && slice->number == request->slice && is_covered(ns, request));
+	answers++;
+	*port = request->hi;
+	errno = EADDRINUSE;
+	return request->uid % 2 ? -1 : 0;
+}
+
+/** fake_release() - reserve_release(); an odd uid has never held anything */
+static int fake_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms)
+{
+	MUST(!killed && quarantine_ms && request->netns < ARRAY_SIZE(netns) && ns == &netns[request->netns]);
+	MUST(request->class < STEER_CLASSES && request->lo <= request->hi);
+	errno = EINVAL;
+	return request->uid % 2 ? -1 : 0;
+}
+
+/** fake_route() - uplink_route() */
+static int fake_route(const struct netns *ns, const struct addr *destination, struct addr *source, uint32_t *mtu)
+{
+	MUST(!killed && (ns == &netns[0] || ns == &netns[1]));
+	answers++;
+	*source = *destination;
+	*mtu = 1500;
+	return destination->b[15] % 2 ? -1 : 0;
+}
+
+/** fake_covered() - reserve_covered() */
+static uint32_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port)
+{
+	MUST(!killed && (ns == &netns[0] || ns == &netns[1]) && class < STEER_CLASSES);
+	answers++;
+	return port;
+}
+
+/** fake_kill() - relay_kill() */
+static void fake_kill(struct relay *relay)
+{
+	MUST(!killed);
+	killed = true;
+	close_fd(&relay->channel);
+}
+
+/** must_not() - a configuration without errors has none to report */
+static void must_not(const char *line, void *arg)
+{
+	(void)arg;
+	fprintf(stderr, "%s\n", line);
+	abort();
+}
+
+/** load() - the configuration, and the two namespaces that are attached */
+static void load(void)
+{
+	static const char *const addresses[] = {"192.0.2.1", "192.0.2.2"};
+	int fd = memfd_create("conf", MFD_CLOEXEC);
+	char path[32];
+	unsigned i, j;
+
+	log_init("fuzz", -1);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	MUST(fd >= 0 && fchmod(fd, 0600) == 0 &&
+	     write(fd, configuration, sizeof(configuration) - 1) == sizeof(configuration) - 1);
+	the_monitor.conf = conf_load(path, must_not, NULL);
+	close(fd);
+	for (i = 0; i < the_monitor.conf->slices; i++)
+		the_monitor.conf->slice[i].number = i + 1;
+	for (i = 0; i < ARRAY_SIZE(netns); i++) {
+		netns[i].index = i;
+		netns[i].conf = the_monitor.conf->netns[i];
+		for (j = 0; j < ARRAY_SIZE(addresses); j++) {
+			MUST(addr_parse(addresses[j], &netns[i].address[j].addr));
+			netns[i].address[j].present = true;
+		}
+		netns[i].addresses = ARRAY_SIZE(addresses);
+		the_monitor.netns[i] = &netns[i];
+	}
+}
+
+/** fill_ports() - ports that are nearly right */
+static void fill_ports(struct priv_reserve *r, struct script *script)
+{
+	static const uint16_t bases[] = {5000, 5000, 6000, 7000};
+	uint8_t how = next(script), slice = next(script) % 5;
+
+	r->slice = slice;
+	r->netns = how & 1 ? slice / 2 : next(script) % 4;
+	r->uid = how & 2 ? 0 : next(script);
+	r->class = how & 4 ? (slice == 2 ? CLASS_ICMP : CLASS_TCP) : next(script) % (STEER_CLASSES + 1);
+	r->address = how & 8 ? PRIV_ANY_ADDRESS : next(script) % 4;
+	r->family = how & 16 ? AF_UNSPEC : next(script);
+	r->lo = (uint16_t)(bases[slice % 4] + (how & 32 ? 0 : next(script) % 12 - 1));
+	r->hi = (uint16_t)(r->lo + (how & 64 ? 0 : next(script) % 6 - 1));
+	r->cookie = next(script);
+}
+
+/** write_message() - put a message together; returns its size */
+static size_t write_message(union request *request, struct script *script)
+{
+	uint8_t how = next(script), which = next(script);
+	const size_t row = which % (ARRAY_SIZE(requests) + 1);
+	size_t size = row < ARRAY_SIZE(requests) ? requests[row].size : 16, at;
+	struct priv_reserve ports = {.header = {0}};
+
+	*request = (union request){0};
+	request->header.type = row < ARRAY_SIZE(requests) ? requests[row].type : which;
+	request->header.size = (uint32_t)size;
+	fill_ports(&ports, script);
+	if (request->header.type == PRIV_RESERVE) {
+		ports.header = request->header;
+		request->reserve = ports;
+	} else if (request->header.type == PRIV_RELEASE) {
+		request->release = (struct priv_release){request->header,
+							 ports.netns,
+							 ports.slice,
+							 ports.uid,
+							 ports.class,
+							 ports.address,
+							 ports.family,
+							 0,
+							 ports.lo,
+							 ports.hi,
+							 0};
+	} else if (request->header.type == PRIV_COVERED) {
+		request->covered.netns = ports.netns;
+		request->covered.class = ports.class;
+		request->covered.port = ports.lo;
+	} else {
+		request->route.netns = ports.netns;
+		request->route.destination.b[15] = (uint8_t)ports.cookie;
+	}
+	for (at = sizeof(request->header); how % 16 == 1 && at < size; at++)
+		request->room[at] ^= (char)next(script);
+	if (how % 32 == 2)
+		request->header.size++;
+	return how % 32 == 3 ? how : size;
+}
+
+/** hear() - the relay reads its answers: as many as are due */
+static void hear(int relay)
+{
+	union request reply;
+	struct msg msg;
+
+	while (msg_recv(relay, &reply, sizeof(reply), &msg, MSG_DONTWAIT) > 0) {
+		MUST(!msg.fds && msg.size == reply.header.size);
+		MUST(reply.header.type == PRIV_RESERVED || reply.header.type == PRIV_ROUTED ||
+		     reply.header.type == PRIV_COVERS);
+		if (answers)
+			answers--;
+		else /* about a netns that is not there any more, or ports that are not the slice's any more */
+			MUST(the_monitor.reloaded_ns);
+	}
+}
+
+/** play() - the whole script */
+static void play(struct script *script)
+{
+	union request request;
+	int channel[2], file;
+	unsigned i;
+
+	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, channel) == 0);
+	the_monitor.relay = (struct relay){.pidfd = -1, .channel = channel[0]};
+	killed = false;
+	answers = 0;
+	the_monitor.reloaded_ns = next(script) % 4 ? 0 : clock_ns();
+	for (i = 0; i < MESSAGES_MAX && script->left && !killed; i++) {
+		size_t size = write_message(&request, script);
+		unsigned fds = next(script) > 250;
+
+		file = fds ? eventfd(0, EFD_CLOEXEC) : -1;
+		msg_send(channel[1], &request, size < sizeof(request) ? size : sizeof(request), &file, fds,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		close_fd(&file);
+		monitor_requests(&the_monitor);
+		hear(channel[1]);
+		MUST(killed || !answers);
+	}
+	close_fd(&the_monitor.relay.channel);
+	close_fd(&channel[1]);
+}
+
+/**
+ * LLVMFuzzerTestOneInput() - play one script
+ * @input: bytes
+ * @size: of them
+ *
+ * Return: 0
+ */
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+{
+	struct script script = {.at = input, .left = size};
+
+	if (!the_monitor.conf)
+		load();
+	play(&script);
+	return 0;
+}

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fuzz_relay.c: clients that say anything at all, packets from both sides, and a monitor that answers as it likes
+ *
+ * An input is a list of steps; each is a byte that says what happens, and
+ * whatever bytes it takes. Four clients connect, say what the protocol has
+ * or what it has not, send file descriptors along, read or do not, go; packets
+ * are written to the flows that they got and arrive from the wire; the
+ * monitor grants, refuses, and reloads. What must hold:
+ *
+ * - what the relay writes to the TUN may be sent by some port of the slice, says the reference
+ * - what a flow gets is for that flow, says the reference
+ * - a reply has the type and size that it says, and an fd exactly where it grants a flow
+ * - the monitor is asked for what the slice may have, and for nothing to be released that it does not hold (stage.c)
+ * - when all clients have gone nothing is left of them (stage.c)
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "msg.h"
+#include "proto.h"
+#include "saferaw.h"
+#include "shape.h"
+#include "stage.h"
+#include "util.h"
+
+#define CLIENTS 4
+#define FLOWS 16
+#define STEPS_MAX 200
+#define OPENS 64 /* requests of one client that it may find the reply to */
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+
+/* What is left of the input */
+struct script {
+	const uint8_t *at;
+	size_t left;
+};
+
+/* A flow that a client was given */
+struct opened {
+	int fd;
+	unsigned kind;
+	bool meta;
+	struct reference_flow reference;
+};
+
+static int client[CLIENTS];
+static struct proto_open asked[CLIENTS][OPENS]; /* by id */
+static uint32_t ids[CLIENTS];
+static struct opened flow[FLOWS];
+static struct reference_slice the_slice;
+
+/** next() - a byte of the script; 0 when it is over */
+static uint8_t next(struct script *script)
+{
+	if (!script->left)
+		return 0;
+	script->left--;
+	return *script->at++;
+}
+
+/** take() - so many bytes of the script, or what is left; the rest stays as it is */
+static size_t take(struct script *script, void *to, size_t size)
+{
+	if (size > script->left)
+		size = script->left;
+	memcpy(to, script->at, size);
+	script->at += size;
+	script->left -= size;
+	return size;
+}
+
+/** reference_address() - an address as the reference has it */
+static struct reference_address reference_address(const struct addr *addr)
+{
+	struct reference_address address = {.version = 0};
+
+	if (addr_is_any(addr))
+		return address;
+	address.version = addr_family(addr) == AF_INET ? 4 : 6;
+	memcpy(address.byte, addr_family(addr) == AF_INET ? addr->b + 12 : addr->b, address.version == 4 ? 4 : 16);
+	return address;
+}
+
+/** make_slice() - the slice as the reference has it */
+static void make_slice(void)
+{
+	const char *const texts[] = {STAGE_LOCAL4, STAGE_LOCAL6};
+	struct addr addr;
+
+	the_slice.fragments = true;
+	for (the_slice.addresses = 0; the_slice.addresses < 2; the_slice.addresses++) {
+		MUST(addr_parse(texts[the_slice.addresses], &addr));
+		the_slice.address[the_slice.addresses] = reference_address(&addr);
+	}
+}
+
+/** connect_client() - a client comes, in the place of one that goes */
+static void connect_client(unsigned n)
+{
+	close_fd(&client[n]);
+	client[n] = stage_connect();
+	memset(asked[n], 0, sizeof(asked[n]));
+}
+
+/** fill_open() - make sense of an OPEN, mostly */
+static void fill_open(struct proto_open *open, struct script *script)
+{
+	const uint8_t how = next(script);
+	static const char *const locals[] = {"::", STAGE_LOCAL4, STAGE_LOCAL6, "192.0.2.77"};
+	static const char *const remotes[] = {"::", "198.51.100.7", "2001:db8:7::7", "224.0.0.1"};
+
+	open->kind = (uint8_t)(next(script) % 4);
+	open->class = (uint8_t)(next(script) % (STEER_CLASSES + 2));
+	open->flags = (uint8_t)(how & 7);
+	open->port = (uint16_t)(how & 8 ? 0 : STAGE_FIRST - 2 + next(script) % 108);
+	open->count = (uint16_t)(how & 16 ? next(script) : 1);
+	MUST(addr_parse(locals[next(script) % ARRAY_SIZE(locals)], &open->local));
+	MUST(addr_parse(remotes[next(script) % ARRAY_SIZE(remotes)], &open->remote));
+	open->remote_port = how & 32 ? 443 : 0;
+	open->family = how & 64 ? AF_INET : how & 128 ? AF_INET6 : AF_UNSPEC;
+}
+
+/** write_message() - put a message together: any bytes, any contents, or sense; returns its size */
+static size_t write_message(unsigned n, uint64_t room[static 1], struct script *script)
+{
+	static const uint16_t sizes[] = {
+		[PROTO_HELLO] = sizeof(struct proto_hello),  [PROTO_INFO] = sizeof(struct proto_request),
+		[PROTO_OPEN] = sizeof(struct proto_open),    [PROTO_ROUTE] = sizeof(struct proto_route),
+		[PROTO_STATS] = sizeof(struct proto_stats),  [PROTO_FLOWS] = sizeof(struct proto_flows),
+		[PROTO_PORT] = sizeof(struct proto_port),    [PROTO_EVENT] = sizeof(struct proto_event),
+		[PROTO_NETNS] = sizeof(struct proto_request)};
+	struct proto_header *header = (struct proto_header *)room;
+	uint8_t how = next(script) % 8, type = next(script) % (uint8_t)(ARRAY_SIZE(sizes) + 2);
+	size_t size = type < ARRAY_SIZE(sizes) ? sizes[type] : 16;
+
+	if (how == 0) {
+		size = take(script, room, next(script));
+		header->id |= OPENS; /* so that no reply is taken for another's */
+		return size;
+	}
+	if (size > sizeof(*header) && how == 1)
+		take(script, room + 1, size - sizeof(*header));
+	else if (type == PROTO_HELLO)
+		((struct proto_hello *)room)->version = PROTO_VERSION;
+	else if (type == PROTO_OPEN)
+		fill_open((struct proto_open *)room, script);
+	else if (type == PROTO_ROUTE)
+		MUST(addr_parse(how % 2 ? "198.51.100.9" : "2001:db8:7::9",
+				&((struct proto_route *)room)->destination));
+	*header = (struct proto_header){.type = type, .size = (uint16_t)size, .id = ids[n]++ % OPENS};
+	if (type == PROTO_OPEN)
+		memcpy(&asked[n][header->id], room, size);
+	return size;
+}
+
+/** say() - a client says something, and may send file descriptors along */
+static void say(unsigned n, struct script *script)
+{
+	static uint64_t room[PROTO_MESSAGE_MAX / sizeof(uint64_t)];
+	uint8_t with = next(script);
+	unsigned fds = with > 240 ? with % MSG_FDS_MAX + 1 : 0, i;
+	int fd[MSG_FDS_MAX];
+	size_t size;
+
+	memset(room, 0, sizeof(room));
+	size = write_message(n, room, script);
+	for (i = 0; i < fds; i++)
+		fd[i] = eventfd(0, EFD_CLOEXEC);
+	if (client[n] >= 0 && size)
+		msg_send(client[n], room, size, fd, fds, MSG_DONTWAIT | MSG_NOSIGNAL);
+	for (i = 0; i < fds; i++)
+		close_fd(&fd[i]);
+}
+
+/** keep() - remember a flow that a client was given */
+static void keep(unsigned n, const struct proto_opened *reply, int fd)
+{
+	static const enum reference_class classes[] = {
+		[CLASS_TCP] = REFERENCE_TCP,   [CLASS_UDP] = REFERENCE_UDP,   [CLASS_ICMP] = REFERENCE_ICMP,
+		[CLASS_SCTP] = REFERENCE_SCTP, [CLASS_DCCP] = REFERENCE_DCCP, [CLASS_UDPLITE] = REFERENCE_UDPLITE,
+	};
+	const struct proto_open *ask = &asked[n][reply->header.id % OPENS];
+	unsigned i;
+
+	for (i = 0; i < FLOWS && flow[i].fd >= 0; i++)
+		;
+	if (i == FLOWS || reply->header.id >= OPENS || ask->class >= ARRAY_SIZE(classes)) {
+		close(fd);
+		return;
+	}
+	flow[i] = (struct opened){.fd = fd, .kind = ask->kind, .meta = ask->flags & PROTO_FLAG_META};
+	flow[i].reference = (struct reference_flow){
+		.class = classes[ask->class],
+		.version = ask->family == AF_INET    ? 4
+			   : ask->family == AF_INET6 ? 6
+						     : 0,
+		.local = reference_address(&ask->local),
+		.first = reply->port,
+		.last = (uint16_t)(reply->port + reply->count - 1),
+		.remote = reference_address(&ask->remote),
+		.remote_port = ask->remote_port,
+	};
+	if (ask->kind != PROTO_KIND_SNIFFER)
+		MUST(reply->port >= STAGE_FIRST && flow[i].reference.last <= STAGE_LAST && reply->count);
+}
+
+/** hear() - a client reads a message */
+static void hear(unsigned n)
+{
+	static uint64_t room[PROTO_MESSAGE_MAX / sizeof(uint64_t)];
+	const struct proto_header *header = (struct proto_header *)room;
+	struct proto_opened *opened = (struct proto_opened *)room;
+	struct msg msg;
+
+	if (client[n] < 0)
+		return;
+	if (msg_recv(client[n], room, sizeof(room), &msg, MSG_DONTWAIT) <= 0) {
+		if (errno != EAGAIN)
+			close_fd(&client[n]);
+		return;
+	}
+	MUST(msg.size >= sizeof(*header) && header->size == msg.size && header->type && header->type < PROTO_TYPES);
+	MUST(msg.fds == (header->type == PROTO_OPEN && !opened->error));
+	if (msg.fds)
+		keep(n, opened, msg.fd[0]);
+}
+
+/** make_plan() - who speaks to whom: mostly as a flow would */
+static struct shape_plan make_plan(const struct opened *opened, struct dice *dice)
+{
+	static const uint8_t protocols[] = {6, 17, 1, 132, 33, 136}; /* by enum reference_class */
+	static const char *const others[] = {"198.51.100.7", "2001:db8:7::7", "198.51.100.8", "2001:db8:7::8"};
+	const struct reference_flow *like = &opened->reference;
+	bool fits = opened->fd >= 0 && !dice_one_in(dice, 8);
+	struct shape_plan plan = {.version = fits ? like->version : 0};
+	struct addr addr;
+	bool v4;
+
+	if (!plan.version)
+		plan.version = dice_one_in(dice, 2) ? 4 : 6;
+	v4 = plan.version == 4;
+	plan.protocol = protocols[fits ? like->class : dice_below(dice, sizeof(protocols))];
+	if (plan.protocol == 1 && !v4)
+		plan.protocol = 58;
+	MUST(addr_parse(v4 ? STAGE_LOCAL4 : STAGE_LOCAL6, &addr));
+	memcpy(plan.own, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
+	MUST(addr_parse(others[!v4 + 2 * dice_one_in(dice, 6)], &addr));
+	memcpy(plan.other, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
+	plan.own_port = fits ? like->first : (uint16_t)(STAGE_FIRST - 1 + dice_below(dice, 104));
+	plan.other_port = dice_one_in(dice, 6) ? (uint16_t)dice_below(dice, 65536) : 443;
+	return plan;
+}
+
+/** build() - a packet between the slice and somebody */
+static void build(struct shape *shape, const struct opened *opened, struct script *script, bool arrives)
+{
+	struct dice dice = {.state = 0};
+	struct shape_plan plan;
+
+	take(script, &dice.state, 4);
+	plan = make_plan(opened, &dice);
+	plan.arrives = arrives;
+	shape_build(shape, &dice, &plan);
+	if (dice_one_in(&dice, 4))
+		shape_break(shape, &dice);
+}
+
+/** check_wire() - what the relay has sent may be sent */
+static void check_wire(void)
+{
+	static uint8_t packet[65536];
+	struct reference_flow any = {.first = STAGE_FIRST, .last = STAGE_LAST};
+	bool allowed;
+	ssize_t n;
+
+	while ((n = recv(stage_wire(), packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
+		allowed = false;
+		for (any.class = 0; any.class < REFERENCE_CLASSES; any.class ++)
+			allowed = allowed || !reference_send(&the_slice, &any, packet, (size_t)n);
+		MUST(allowed);
+		MUST(packet[packet[0] >> 4 == 4 ? 12 : 8]); /* the source has been filled in */
+	}
+}
+
+/** read_flow() - what a flow gets is for it */
+static void read_flow(struct opened *opened)
+{
+	static uint8_t packet[65536 + sizeof(struct saferaw_meta)];
+	size_t head = opened->meta ? sizeof(struct saferaw_meta) : 0;
+	ssize_t n = recv(opened->fd, packet, sizeof(packet), MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		close_fd(&opened->fd);
+		return;
+	}
+	MUST((size_t)n > head);
+	if (opened->kind != PROTO_KIND_SNIFFER)
+		MUST(!reference_receive(&opened->reference, packet + head, (size_t)n - head, false));
+}
+
+/** use_flow() - a flow's owner writes a packet, reads one, or closes it */
+static void use_flow(struct opened *opened, struct script *script)
+{
+	static struct shape shape;
+	uint8_t how = next(script) % 8;
+
+	if (opened->fd < 0)
+		return;
+	if (how == 0) {
+		close_fd(&opened->fd);
+	} else if (how < 4) {
+		read_flow(opened);
+	} else {
+		build(&shape, opened, script, false);
+		send(opened->fd, shape.byte, shape.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+}
+
+/** arrive() - a packet comes from the wire, mostly for a flow */
+static void arrive(const struct opened *opened, struct script *script)
+{
+	static struct shape shape;
+
+	build(&shape, opened, script, true);
+	if (shape.size)
+		send(stage_wire(), shape.byte, shape.size, MSG_DONTWAIT);
+}
+
+/** news() - the monitor has something to say; returns whether the configuration has changed */
+static bool news(struct script *script)
+{
+	static const int errors[] = {0, 0, 0, 0, EADDRINUSE, EACCES, ENFILE, EADDRNOTAVAIL};
+	uint8_t how = next(script);
+
+	switch (how % 8) {
+	case 0:
+		stage_configure(how & 8, how & 48);
+		return true;
+	case 1:
+		stage_address(how >> 3 & 1, how & 16);
+		return false;
+	case 2:
+		stage_routes(how & 8 ? 1500 : 1280);
+		return false;
+	default:
+		stage_answer(errors[how >> 3 & 7]);
+		return false;
+	}
+}
+
+/** step() - one thing happens; returns whether the configuration has changed */
+static bool step(struct script *script)
+{
+	uint8_t what = next(script);
+	unsigned n = what >> 6, i;
+	bool changed = false;
+
+	switch (what % 8) {
+	case 0:
+		connect_client(n);
+		break;
+	case 1:
+		hear(n);
+		break;
+	case 2:
+		changed = news(script);
+		break;
+	case 3:
+		arrive(&flow[what >> 3 & (FLOWS - 1)], script);
+		break;
+	case 4:
+		use_flow(&flow[what >> 3 & (FLOWS - 1)], script);
+		break;
+	default:
+		say(n, script);
+	}
+	for (i = 0; i < 2; i++)
+		stage_turn();
+	stage_hear();
+	check_wire();
+	return changed;
+}
+
+/**
+ * LLVMFuzzerTestOneInput() - play one script
+ * @input: bytes
+ * @size: of them
+ *
+ * Return: 0
+ */
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+{
+	struct script script = {.at = input, .left = size};
+	bool changed = false;
+	unsigned i;
+
+	stage_open();
+	make_slice();
+	for (i = 0; i < CLIENTS; i++)
+		client[i] = -1;
+	for (i = 0; i < FLOWS; i++)
+		flow[i].fd = -1;
+	for (i = 0; i < STEPS_MAX && script.left; i++)
+		changed = step(&script) || changed;
+	for (i = 0; i < CLIENTS; i++)
+		close_fd(&client[i]);
+	for (i = 0; i < FLOWS; i++)
+		close_fd(&flow[i].fd);
+	if (changed)
+		stage_configure(false, true);
+	stage_clean();
+	check_wire();
+	return 0;
+}

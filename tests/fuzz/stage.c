@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stage.c: the whole relay but its process, with the test as its monitor, its wire and its clients
+ *
+ * Everything in shim/ that the relay consists of runs in this process, turn by
+ * turn. Towards it the test is the monitor: it tells the configuration, and
+ * judges each request as netns/monitor.c does, where a request that the relay
+ * has no business to make would have it killed. So whatever clients say, the
+ * relay must never get itself into that. The TUN is a socket pair: what the
+ * relay writes comes out of stage_wire().
+ */
+#include "stage.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "loop.h"
+#include "msg.h"
+#include "upstream.h"
+#include "util.h"
+
+#define ASKED_MAX 4096 /* requests that wait for an answer */
+#define GRANTS_MAX 4096
+#define NETNS 0
+#define MTU 1500
+#define QUEUE_BYTES 8192
+#define FLOWS_MAX 64
+#define CLIENTS_MAX 4
+#define CALM 8 /* turns after which nothing is left to do */
+
+struct world stage_world;
+
+/* Ports that were granted and not released */
+struct grant {
+	struct priv_reserve what; /* but for header and cookie */
+	unsigned references;
+};
+
+static struct {
+	bool open;
+	struct watch tick;
+	int monitor, wire, wire_inside;
+	struct sockaddr_un slice;
+	socklen_t slice_size;
+	unsigned asked, grants;
+	union {
+		struct priv_header header;
+		struct priv_reserve reserve;
+		struct priv_route route;
+		struct priv_covered covered;
+	} ask[ASKED_MAX];
+	struct grant grant[GRANTS_MAX];
+	bool present[2];
+} stage;
+
+/** tick_ready() - the loop has something to do in every turn, so it never waits */
+static void tick_ready(struct watch *watch, uint32_t events)
+{
+	(void)watch;
+	(void)events;
+}
+
+/** tell() - send the relay a message */
+static void tell(const void *message, size_t size, const int *fd, unsigned fds)
+{
+	MUST(msg_send(stage.monitor, message, size, fd, fds, MSG_DONTWAIT) == 0);
+}
+
+/** tell_plain() - send it one that says all with its type */
+static void tell_plain(uint32_t type)
+{
+	struct priv_plain plain = {.header = {type, sizeof(plain)}};
+
+	tell(&plain, sizeof(plain), NULL, 0);
+}
+
+/** make_map() - memory that stands in for a BPF map; the caller closes it */
+static int make_map(size_t bytes)
+{
+	int fd = memfd_create("map", MFD_CLOEXEC);
+
+	MUST(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
+	return fd;
+}
+
+/** address_of() - an own address */
+static struct addr address_of(unsigned index)
+{
+	struct addr addr;
+
+	MUST(addr_parse(index ? STAGE_LOCAL6 : STAGE_LOCAL4, &addr));
+	return addr;
+}
+
+/** tell_netns() - the netns, its addresses, and the blocks of its ports */
+static void tell_netns(void)
+{
+	struct priv_netns netns = {
+		.header = {PRIV_NETNS, sizeof(netns)}, .netns = NETNS, .serial = 1, .mtu = MTU, .name = "stage"};
+	int fd[PRIV_NETNS_FDS] = {dup(stage.wire_inside), make_map(sizeof(struct steer_traffic) * STEER_SLICES_MAX),
+				  dup(stage.wire_inside),
+				  make_map(sizeof(struct steer_link_traffic) * STEER_LINKS_MAX)};
+	unsigned i, class;
+
+	tell(&netns, sizeof(netns), fd, PRIV_NETNS_FDS);
+	for (i = 0; i < PRIV_NETNS_FDS; i++)
+		close_fd(&fd[i]);
+	for (i = 0; i < 2; i++) {
+		struct priv_address address = {.header = {PRIV_ADDRESS, sizeof(address)},
+					       .netns = NETNS,
+					       .index = (uint8_t)i,
+					       .present = stage.present[i],
+					       .addr = address_of(i)};
+
+		tell(&address, sizeof(address), NULL, 0);
+	}
+	for (i = 0; i < 2 * STEER_CLASSES; i++) {
+		struct priv_block block = {.header = {PRIV_BLOCK, sizeof(block)}, .netns = NETNS};
+		int map = make_map(sizeof(struct steer_open));
+
+		class = i % STEER_CLASSES;
+		block.address = (uint8_t)(i / STEER_CLASSES);
+		block.class = (uint8_t) class;
+		tell(&block, sizeof(block), &map, 1);
+		close_fd(&map);
+		stage_turn();
+	}
+}
+
+/** tell_slice() - the slice, its ports, and who may use it */
+static void tell_slice(int listener, bool narrow, bool member)
+{
+	struct priv_slice slice = {.header = {PRIV_SLICE, sizeof(slice)},
+				   .slice = STAGE_SLICE,
+				   .serial = 1,
+				   .netns = NETNS,
+				   .clients_max = CLIENTS_MAX,
+				   .flows_max = FLOWS_MAX,
+				   .queue_bytes = QUEUE_BYTES,
+				   .memory_bytes = 1 << 20,
+				   .local = 1,
+				   .all_addresses = 1,
+				   .fragments = !narrow,
+				   .name = "stage"};
+	struct priv_member user = {.header = {PRIV_MEMBER, sizeof(user)},
+				   .slice = STAGE_SLICE,
+				   .kind = PRIV_MEMBER_USER,
+				   .id = getuid()};
+	unsigned class;
+
+	tell(&slice, sizeof(slice), &listener, 1);
+	for (class = 0; class < STEER_CLASSES; class ++) {
+		struct priv_range range = {.header = {PRIV_RANGE, sizeof(range)},
+					   .slice = STAGE_SLICE,
+					   .class = (uint8_t) class,
+					   .lo = STAGE_FIRST,
+					   .hi = narrow ? STAGE_NARROW : STAGE_LAST};
+
+		tell(&range, sizeof(range), NULL, 0);
+	}
+	if (!member)
+		user.kind = PRIV_MEMBER_SNIFF_USER;
+	tell(&user, sizeof(user), NULL, 0);
+}
+
+/** make_listener() - the slice's control socket, under a name that the kernel chooses */
+static int make_listener(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	stage.slice.sun_family = AF_UNIX;
+	stage.slice_size = sizeof(stage.slice);
+	MUST(fd >= 0 && bind(fd, (struct sockaddr *)&stage.slice, sizeof(sa_family_t)) == 0);
+	MUST(getsockname(fd, (struct sockaddr *)&stage.slice, &stage.slice_size) == 0 && listen(fd, 16) == 0);
+	return fd;
+}
+
+/**
+ * stage_configure() - tell the relay its configuration, for the first time or again
+ * @narrow: the slice has fewer ports
+ * @member: the user may open flows; else only sniff
+ */
+void stage_configure(bool narrow, bool member)
+{
+	static int listener = -1;
+
+	if (listener < 0)
+		listener = make_listener();
+	tell_plain(PRIV_BEGIN);
+	tell_netns();
+	tell_slice(listener, narrow, member);
+	tell_plain(PRIV_COMMIT);
+	stage_turn();
+}
+
+/**
+ * stage_open() - make the relay, once
+ */
+void stage_open(void)
+{
+	const int bytes = 1 << 20;
+	int channel[2], tun[2];
+
+	if (stage.open)
+		return;
+	stage.open = true;
+	log_init("stage", -1);
+	stage_world.fd_ceiling = 900;
+	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, channel) == 0);
+	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, tun) == 0);
+	setsockopt(channel[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	setsockopt(tun[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	setsockopt(tun[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	stage.monitor = channel[0];
+	stage.wire = tun[0];
+	stage.wire_inside = tun[1];
+	stage.present[0] = stage.present[1] = true;
+	MUST(loop_init() == 0 && upstream_open(&stage_world, channel[1]) == 0);
+	stage.tick = (struct watch){.ready = tick_ready, .fd = eventfd(1, EFD_CLOEXEC)};
+	MUST(loop_watch(&stage.tick, EPOLLIN) == 0);
+	stage_configure(false, true);
+	stage_hear();
+}
+
+/**
+ * stage_turn() - one turn of the relay's loop
+ */
+void stage_turn(void)
+{
+	MUST(loop_turn() == 0);
+}
+
+/**
+ * stage_connect() - a new client
+ *
+ * Return: its socket.
+ */
+int stage_connect(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	MUST(fd >= 0);
+	if (connect(fd, (struct sockaddr *)&stage.slice, stage.slice_size) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/**
+ * stage_wire() - the far end of the TUN: a message is a packet
+ */
+int stage_wire(void)
+{
+	return stage.wire;
+}
+
+/**
+ * stage_address() - an own address comes or goes
+ * @index: 0 or 1
+ * @present: whether it is there from now on
+ */
+void stage_address(unsigned index, bool present)
+{
+	struct priv_address news = {.header = {PRIV_ADDRESS_NEWS, sizeof(news)},
+				    .netns = NETNS,
+				    .index = (uint8_t)index,
+				    .present = present,
+				    .addr = address_of(index)};
+
+	stage.present[index] = present;
+	tell(&news, sizeof(news), NULL, 0);
+}
+
+/**
+ * stage_routes() - routes have changed
+ * @mtu: of the uplinks
+ */
+void stage_routes(uint32_t mtu)
+{
+	struct priv_routes_news news = {.header = {PRIV_ROUTES_NEWS, sizeof(news)}, .netns = NETNS, .mtu = mtu};
+
+	tell(&news, sizeof(news), NULL, 0);
+}
+
+/** same_ports() - whether a request is about what was granted */
+static bool same_ports(const struct priv_reserve *a, const struct priv_reserve *b)
+{
+	return a->uid == b->uid && a->class == b->class && a->address == b->address && a->family == b->family &&
+	       a->lo == b->lo && a->hi == b->hi;
+}
+
+/** check_ports() - what the monitor would kill the relay for */
+static void check_ports(const struct priv_reserve *r)
+{
+	MUST(r->netns == NETNS && r->slice == STAGE_SLICE && r->uid == getuid() && r->class < STEER_CLASSES);
+	MUST(r->address < 2 || r->address == PRIV_ANY_ADDRESS);
+	MUST(r->lo >= STAGE_FIRST && r->lo <= r->hi && r->hi <= STAGE_LAST);
+	MUST(r->address != PRIV_ANY_ADDRESS || r->family == AF_INET || r->family == AF_INET6 ||
+	     r->family == AF_UNSPEC);
+}
+
+/** count_grant() - one reference more or less on some ports */
+static void count_grant(const struct priv_reserve *what, int change)
+{
+	unsigned i;
+
+	for (i = 0; i < stage.grants && !same_ports(&stage.grant[i].what, what); i++)
+		;
+	MUST(i < GRANTS_MAX && (change > 0 || (i < stage.grants && stage.grant[i].references)));
+	if (i == stage.grants)
+		stage.grant[stage.grants++] = (struct grant){.what = *what};
+	stage.grant[i].references += (unsigned)change;
+}
+
+/** hear() - one request of the relay */
+static void hear(const void *message, size_t size)
+{
+	const struct priv_header *header = message;
+	struct priv_reserve ports = {.header = {0}};
+	struct priv_release release;
+
+	MUST(size >= sizeof(*header) && header->size == size);
+	switch (header->type) {
+	case PRIV_READY:
+		return;
+	case PRIV_RESERVE:
+	case PRIV_ROUTE:
+	case PRIV_COVERED:
+		MUST(size == (header->type == PRIV_RESERVE ? sizeof(struct priv_reserve)
+			      : header->type == PRIV_ROUTE ? sizeof(struct priv_route)
+							   : sizeof(struct priv_covered)));
+		MUST(stage.asked < ASKED_MAX);
+		memcpy(&stage.ask[stage.asked++], message, size);
+		if (header->type == PRIV_RESERVE)
+			check_ports(&stage.ask[stage.asked - 1].reserve);
+		if (header->type == PRIV_COVERED)
+			MUST(stage.ask[stage.asked - 1].covered.netns == NETNS &&
+			     stage.ask[stage.asked - 1].covered.class < STEER_CLASSES);
+		return;
+	case PRIV_RELEASE:
+		MUST(size == sizeof(release));
+		memcpy(&release, message, sizeof(release));
+		ports = (struct priv_reserve){.netns = release.netns,
+					      .slice = release.slice,
+					      .uid = release.uid,
+					      .class = release.class,
+					      .address = release.address,
+					      .family = release.family,
+					      .lo = release.lo,
+					      .hi = release.hi};
+		check_ports(&ports);
+		count_grant(&ports, -1);
+		return;
+	default:
+		MUST(!"a message that the monitor knows");
+	}
+}
+
+/**
+ * stage_hear() - take in what the relay has to say to the monitor
+ */
+void stage_hear(void)
+{
+	static uint64_t room[PRIV_MESSAGE_MAX / sizeof(uint64_t)];
+	struct msg msg;
+
+	while (msg_recv(stage.monitor, room, sizeof(room), &msg, MSG_DONTWAIT) > 0) {
+		MUST(!msg.fds);
+		hear(room, msg.size);
+	}
+}
+
+/**
+ * stage_answer() - answer the oldest request
+ * @error: errno, or 0
+ */
+void stage_answer(int error)
+{
+	struct priv_reserved reserved = {.header = {PRIV_RESERVED, sizeof(reserved)}, .error = error};
+	struct priv_routed routed = {
+		.header = {PRIV_ROUTED, sizeof(routed)}, .netns = NETNS, .error = error, .mtu = MTU};
+	struct priv_covers covers = {.header = {PRIV_COVERS, sizeof(covers)}, .netns = NETNS};
+
+	stage_hear();
+	if (!stage.asked)
+		return;
+	if (stage.ask[0].header.type == PRIV_RESERVE) {
+		reserved.cookie = stage.ask[0].reserve.cookie;
+		reserved.port = stage.ask[0].reserve.lo;
+		if (!error)
+			count_grant(&stage.ask[0].reserve, 1);
+		tell(&reserved, sizeof(reserved), NULL, 0);
+	} else if (stage.ask[0].header.type == PRIV_ROUTE) {
+		routed.destination = stage.ask[0].route.destination;
+		routed.source = address_of(addr_family(&routed.destination) != AF_INET);
+		tell(&routed, sizeof(routed), NULL, 0);
+	} else {
+		covers.class = stage.ask[0].covered.class;
+		covers.port = stage.ask[0].covered.port;
+		covers.addresses = 3;
+		tell(&covers, sizeof(covers), NULL, 0);
+	}
+	memmove(&stage.ask[0], &stage.ask[1], --stage.asked * sizeof(stage.ask[0]));
+}
+
+/**
+ * stage_clean() - everybody has left: see that nothing is left of them
+ */
+void stage_clean(void)
+{
+	const struct netns *netns;
+	const struct slice *slice;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (!stage.present[i])
+			stage_address(i, true);
+	stage_routes(MTU);
+	for (i = 0; i < CALM || stage.asked; i++) {
+		stage_turn();
+		stage_hear();
+		while (stage.asked)
+			stage_answer(0);
+	}
+	netns = stage_world.netns[NETNS];
+	slice = stage_world.slice[STAGE_SLICE];
+	MUST(!slice->served && !slice->refused && !slice->opened && !slice->readers && !slice->memory);
+	MUST(!slice->parked && !slice->wide);
+	MUST(!netns->shard.flows.used && !netns->shard.holds.used && !netns->shard.readers.used);
+	for (i = 0; i < stage.grants; i++)
+		MUST(!stage.grant[i].references);
+	stage.grants = 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stage.h: the whole relay but its process, with the test as its monitor, its wire and its clients
+ */
+#ifndef SAFERAW_FUZZ_STAGE_H
+#define SAFERAW_FUZZ_STAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../reference/verdict.h"
+#include "world.h"
+
+#define STAGE_LOCAL4 "192.0.2.1"
+#define STAGE_LOCAL6 "2001:db8::1"
+#define STAGE_FIRST 4000 /* ports of the slice, all classes */
+#define STAGE_LAST 4099
+#define STAGE_NARROW 4049 /* the last one after a reload to less */
+#define STAGE_SLICE 1
+
+#define MUST(condition)                                                                                              \
+	do {                                                                                                         \
+		if (!(condition)) {                                                                                  \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
+			abort();                                                                                     \
+		}                                                                                                    \
+	} while (0)
+
+extern struct world stage_world;
+
+void stage_open(void);
+void stage_turn(void);
+int stage_connect(void);
+int stage_wire(void);
+void stage_configure(bool narrow, bool member);
+void stage_address(unsigned index, bool present);
+void stage_routes(uint32_t mtu);
+void stage_hear(void);
+void stage_answer(int error);
+void stage_clean(void);
+
+#endif

@@ -74,6 +74,7 @@ int cmd_each_flow(struct cmd *cmd, int (*fn)(const struct proto_flow_row *row, v
 
 /* The subcommands: exit status */
 int cmd_flows(struct cmd *cmd);
+int cmd_links(struct cmd *cmd);
 int cmd_ports(struct cmd *cmd);
 int cmd_stats(struct cmd *cmd);
 void cmd_stats_netns(struct cmd *cmd, json_t *top);

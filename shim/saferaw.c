@@ -25,7 +25,7 @@ static const struct {
 	const char *name, *argument, *what;
 	int (*run)(struct cmd *cmd);
 } commands[] = {
-	{"flows", NULL, "the flows that are open, with their counts", cmd_flows},
+	{"flows", NULL, "the flows and links that are open, with their counts", cmd_flows},
 	{"ports", NULL, "the slice's ports, who has them, and what is in the way", cmd_ports},
 	{"stats", NULL, "totals, and what was refused why", cmd_stats},
 	{"explain", "PORT|PACKET", "why a port can be opened, or a packet sent, or not", cmd_explain},

@@ -3,14 +3,17 @@
 """Links, as the relay alone sees them: requests, translation and refusals against a stand-in for the monitor."""
 
 import errno
+import json
 import os
 import pwd
 import socket
 import struct
 
 from harness import packets, proto, tap
-from harness.monitor import Monitor, Slice
+from harness.broker import program
+from harness.monitor import LINK_TRAFFIC, Monitor, Slice
 from harness.tap import check, equal, raises
+from harness.topology import run
 
 HERE, HERE6, FAR, FAR6 = "192.0.2.1", "2001:db8::1", "198.51.100.7", "2001:db8:ffff::7"
 HOST, HOST6 = "192.0.0.8", "64:ff9b:1::8"
@@ -395,6 +398,35 @@ def test_exhaustion():
         equal(len(client.mappings(link.number)), 9, "mappings")
 
 
+def test_listing():
+    """saferaw flows lists links and mappings, for people and as JSON."""
+    with Monitor([Slice(local=True)]) as relay:
+        client, other = relay.client(), relay.client()
+        lo = ask(client, flags=proto.QUIET).blocks[0][0]
+        ask(other, flags=proto.STRICT, count=16)
+        relay.from_link(1, packets.udp(HERE, FAR, 777, 80))
+        outer = port_of(proto.UDP, relay.sent())
+        relay.from_link(1, packets.echo(HERE6, HOST6, 5))
+        struct.pack_into("=QQQQ", relay.link_traffic, LINK_TRAFFIC, port_of(proto.ICMP, relay.sent()), 2000, 7, 700)
+        struct.pack_into("=Q", relay.link_traffic, LINK_TRAFFIC + 64 + 8, 3)
+        listed = json.loads(run(program("saferaw"), "-s", relay.path(), "flows", "--json"))["slices"][0]["links"]
+        equal([(row["link"], row["strict"], row["quiet"]) for row in listed], [(1, False, True), (2, True, False)], "links")
+        equal(listed[0]["ports"]["tcp"], {"low": lo, "high": lo + 255, "direct_high": lo + 191}, "ports")
+        equal([listed[0][name] for name in ("uid", "rx_bytes", "tx_bytes", "tx_translated", "refused", "created")],
+              [5, 2000, 700, 2, 3, 2], "counts")
+        udp, echo = listed[0]["mappings"]
+        equal((udp["protocol"], udp["inner"], udp["outer"], udp["remote"], udp["host"]),
+              ("udp", 777, {"address": HERE, "port": outer}, {"address": FAR, "port": 80}, False), "mapping")
+        equal((echo["protocol"], echo["inner"], echo["remote"]["address"], echo["host"]), ("icmpv6", 5, HERE6, True), "mapping")
+        text = run(program("saferaw"), "-s", relay.path(), "flows")
+        for word in (f"{lo}-{lo + 255}", f"777 as {HERE}:{outer}", f"to {FAR}:80", "the host", " S-", " -Q"):
+            check(word in text, f"no {word!r} in:\n{text}")
+        stats = client.stats()
+        equal((stats["rx_packets"] > 0, stats["rx_bytes"], stats["tx_packets"]), (True, 2000, 7), "slice's counts")
+        client.close()
+        check(relay.wait(lambda: other.stats()["rx_bytes"] == 2000 and len(other.links()) == 1), "what stays of its counts")
+
+
 def test_strict():
     """Nothing of a strict link is translated."""
     with Monitor([Slice(local=True)]) as relay:
@@ -468,5 +500,5 @@ def test_netns_gone():
 if __name__ == "__main__":
     tap.main(test_request, test_blocks, test_refusals, test_fds, test_alone, test_unfinished, test_orphan, test_translation,
              test_errors_back, test_host, test_hostile, test_arrivals, test_fragments,
-             test_exhaustion, test_strict, test_gone, test_reload,
+             test_exhaustion, test_listing, test_strict, test_gone, test_reload,
              test_addresses, test_netns_gone, modes=("auto",))

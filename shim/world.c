@@ -102,7 +102,7 @@ void netns_free(struct netns *netns)
 	if (netns->traffic)
 		munmap(netns->traffic, TRAFFIC_BYTES);
 	if (netns->link_traffic)
-		munmap((void *)(uintptr_t)netns->link_traffic, LINK_TRAFFIC_BYTES);
+		munmap(netns->link_traffic, LINK_TRAFFIC_BYTES);
 	free(netns);
 	errno = saved;
 }

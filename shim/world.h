@@ -71,7 +71,7 @@ struct netns {
 	struct watch tun, tap;         /* packet TUN, link TAP */
 	struct steer_open *open[STEER_BLOCKS]; /* NULL: the monitor has made no such block */
 	struct steer_traffic *traffic; /* [STEER_SLICES_MAX] */
-	const struct steer_link_traffic *link_traffic; /* [STEER_LINKS_MAX] */
+	struct steer_link_traffic *link_traffic; /* [STEER_LINKS_MAX], read only */
 	struct address_set addresses;
 	LIST_HEAD(, slice) slices;
 	struct link *links[STEER_LINKS_MAX]; /* by number; NULL: none */

@@ -3,9 +3,9 @@
  * cmd_ports.c: saferaw ports: a slice's ranges, and who has what of them
  *
  * A row is what one user has open alike (protocol, address, ports), with how
- * many flows of each kind; or a socket of the host's own. Rows are made from
- * the list of flows, so that it takes a few questions however wide the ranges
- * are, and are sorted at the end.
+ * many flows of each kind; or a link's ports of one protocol; or a socket of
+ * the host's own. Rows are made from the lists of flows and links, so that it
+ * takes a few questions however wide the ranges are, and are sorted at the end.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ struct key {
 	uint16_t class, port;
 	uint16_t count, family;
 	uint32_t uid;
-	uint32_t is_socket;
+	uint32_t nth; /* of links or sockets, from 1; 0: flows */
 	struct addr local;
 };
 
@@ -29,6 +29,7 @@ struct row {
 	struct key key;
 	unsigned flows[PROTO_KIND_ICMP_ERROR + 1]; /* by kind */
 	const struct cmd_socket *socket;           /* NULL: a user has it open */
+	uint32_t link;                             /* number, 0: flows */
 };
 
 struct rows {
@@ -124,6 +125,61 @@ static int add_flow(const struct proto_flow_row *flow, void *arg)
 }
 
 /**
+ * add_link() - a link's ports, a row for each protocol
+ * @rows: rows
+ * @link: link
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+static int add_link(struct rows *rows, const struct proto_link_row *link)
+{
+	unsigned class;
+
+	for (class = 0; class < STEER_LINK_CLASSES; class ++) {
+		const struct proto_block *block = &link->block[class];
+		const struct key key = {.class = (uint16_t) class,
+					.port = block->lo,
+					.count = (uint16_t)(block->hi - block->lo + 1),
+					.uid = link->uid,
+					.nth = link->link};
+		struct row *row = block->hi ? add_row(rows, &key) : NULL;
+
+		if (block->hi && !row)
+			return -1;
+		if (row)
+			row->link = link->link;
+	}
+	return 0;
+}
+
+/**
+ * add_links() - the slice's links
+ * @cmd: slice
+ * @rows: rows
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+static int add_links(struct cmd *cmd, struct rows *rows)
+{
+	struct proto_links request = {.header = {.type = PROTO_LINKS, .size = sizeof(request)}};
+	struct proto_links_reply reply;
+	uint32_t i;
+
+	do {
+		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
+			cmd_error("%s", saferaw_error(cmd->saferaw));
+			return -1;
+		}
+		for (i = 0; i < reply.rows && i < PROTO_LINKS_MAX; i++) {
+			if (add_link(rows, &reply.row[i]) < 0)
+				return -1;
+			request.after = reply.row[i].link;
+		}
+	} while (reply.rows);
+	return 0;
+}
+
+/**
  * add_sockets() - the host's own sockets, a row each
  * @rows: rows
  * @sockets: sockets
@@ -140,7 +196,7 @@ static int add_sockets(struct rows *rows, const struct cmd_sockets *sockets)
 					.port = socket->port,
 					.count = 1,
 					.family = socket->family,
-					.is_socket = 1 + (uint32_t)i,
+					.nth = 1 + (uint32_t)i,
 					.local = socket->local};
 		struct row *row = add_row(rows, &key);
 
@@ -194,7 +250,7 @@ static void merge(struct rows *rows)
  */
 static bool is_open(const struct row *row)
 {
-	return row->flows[PROTO_KIND_CONSUMER] || row->flows[PROTO_KIND_ICMP_ERROR];
+	return row->link || row->flows[PROTO_KIND_CONSUMER] || row->flows[PROTO_KIND_ICMP_ERROR];
 }
 
 /**
@@ -212,12 +268,13 @@ static json_t *json_of(const struct row *row)
 		if (row->flows[kind])
 			json_object_set_new(kinds, cmd_kind(kind), json_integer(row->flows[kind]));
 	}
-	return json_pack("{s:s, s:o, s:i, s:i, s:s, s:o, s:I, s:o, s:o}", "protocol",
+	return json_pack("{s:s, s:o, s:i, s:i, s:s, s:o, s:I, s:o, s:o, s:o}", "protocol",
 			 cmd_protocol(row->key.class, row->key.family), "address", cmd_json_addr(&row->key.local),
 			 "port", row->key.port, "count", row->key.count, "state",
 			 cmd_port_state(is_open(row) ? PROTO_PORT_OPEN : PROTO_PORT_FREE), "uid",
 			 row->socket ? json_null() : json_integer(row->key.uid), "flows", flows, "kinds", kinds,
-			 "kernel_socket", cmd_json_socket(row->socket));
+			 "link", row->link ? json_integer(row->link) : json_null(), "kernel_socket",
+			 cmd_json_socket(row->socket));
 }
 
 /**
@@ -240,6 +297,8 @@ static void print_row(const struct row *row)
 		if (row->flows[kind])
 			n += snprintf(kinds + n, sizeof(kinds) - (size_t)n, "%s%u %s", n ? ", " : "",
 				      row->flows[kind], cmd_kind(kind));
+	if (row->link)
+		snprintf(kinds, sizeof(kinds), "link %u", row->link);
 	printf("%8u  %s\n", row->key.uid, kinds);
 }
 
@@ -277,7 +336,7 @@ int cmd_ports(struct cmd *cmd)
 
 	show_what_it_has(cmd);
 	if (cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
-	    add_sockets(&rows, &sockets) == 0) {
+	    add_links(cmd, &rows) == 0 && add_sockets(&rows, &sockets) == 0) {
 		merge(&rows);
 		show_rows(cmd, &rows);
 		json_object_set_new(cmd->out, "sockets_seen", json_boolean(sockets.seen));

@@ -18,7 +18,8 @@
  * A sniffer holds no port: it takes none from anybody, and the host is as it
  * would be without. It sees flows of its own uid; those of others only when it
  * was opened under the slice's grant. What it sees is what the verdict has
- * passed, whether or not a reader of its flow was there and fast enough.
+ * passed, whether or not a reader of its flow was there and fast enough. Links
+ * are no flows: most of their packets never come to the relay.
  */
 #include "readers.h"
 
@@ -299,7 +300,7 @@ static void go_round(const struct slice *slice, unsigned address, bool marked, s
  * readers_received() - a packet has arrived for a port that may have readers
  * @slice: the port's
  * @port: its entry
- * @pkt: packet, no later fragment
+ * @pkt: packet; a later fragment has the ports of its first
  *
  * What no flow of the port could get is for no reader either.
  *

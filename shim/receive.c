@@ -37,7 +37,7 @@ struct target {
 	struct slice *slice;     /* NULL: nobody's */
 	struct flow *flow;       /* NULL: no consumer matches */
 	struct link *link;       /* NULL: none has the port */
-	const struct port *port; /* of the local end; NULL: nobody's, or a later fragment, which does not say */
+	const struct port *port; /* of the local end; NULL: nobody's */
 };
 
 /**

@@ -9,6 +9,7 @@ import subprocess
 
 from harness import packets, proto, tap
 from harness.broker import Broker, program, slice_section
+from harness.monitor import Monitor, Slice
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, run
 
 
@@ -95,6 +96,23 @@ def test_ports():
         other = run("ip", "netns", "exec", pair.peer.name, "setpriv", "--reuid=games", "--clear-groups", program("saferaw"), "-s",
                     broker.slice(), "ports", "--json")
         tap.equal(json.loads(other)["slices"][0]["sockets_seen"], False, "asked from another network namespace")
+
+
+def test_ports_of_links():
+    """ports: a link's ports, with its number and user."""
+    with Monitor([Slice()]) as relay, open("/proc/self/ns/net", "rb") as netns:
+        client = relay.client()
+        client.link(netns.fileno(), count=32, ports=(40000, 40032, 0))
+        flow = client.open(proto.TCP, port=40100)
+        done = run("setpriv", "--reuid=games", "--clear-groups", program("saferaw"), "-s", relay.path(), "ports", "--json")
+        rows = json.loads(done)["slices"][0]["ports"]
+        tap.equal([(row["protocol"], row["count"], row["state"], row["uid"], row["kinds"], row["link"]) for row in rows],
+                  [("tcp", 32, "open", 5, {}, 1), ("tcp", 1, "open", 5, {"consumer": 1}, None), ("udp", 32, "open", 5, {}, 1),
+                   ("icmp", 32, "open", 5, {}, 1)], "rows")
+        tap.equal([row["port"] for row in rows[:3]], [40000, 40100, 40032], "ports")
+        tap.check("link 1" in run("setpriv", "--reuid=games", "--clear-groups", program("saferaw"), "-s", relay.path(), "ports"),
+                  "for people")
+        flow.close()
 
 
 def test_ports_of_the_host():
@@ -191,4 +209,4 @@ def test_library_built_against():
         run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c", header)
 
 
-tap.main(test_lists, test_ports, test_ports_of_the_host, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))
+tap.main(test_lists, test_ports, test_ports_of_links, test_ports_of_the_host, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))

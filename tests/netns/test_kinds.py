@@ -338,6 +338,33 @@ def test_slow_sniffer():
         equal((totals["rx_packets"], totals["rx"]["queue-full"]), (300, 0), "the slice's totals")
 
 
+def test_fragments():
+    """Sniffers see fragmented datagrams as they came and as they are sent, and none that the verdict refuses."""
+    with Monitor([Slice(fragments=True)]) as relay:
+        client = relay.client()
+        flow = client.open(UDP, port=40000, count=10)
+        sniffers = [client.open(UDP, port=40003, kind=SNIFFER), client.open(CLASS_ANY, kind=SNIFFER)]
+        watch = client.open(UDP, port=40003, kind=ICMP_ERROR)
+
+        def fragments(packet, ident):
+            """A datagram in two fragments, and another that reaches back into the first."""
+            body, src, dst = packet[20:], Packet(packet).src, Packet(packet).dst
+            return [packets.ip(src, dst, packets.UDP, part, ident=ident, flags=more, offset=offset)
+                    for part, more, offset in ((body[:40], 1, 0), (body[40:], 0, 5), (body[32:], 0, 4))]
+
+        arrives = fragments(packets.udp(FAR, HERE, 53, 40003, bytes(80)), 7)
+        leaves = fragments(packets.udp(HERE, FAR, 40003, 53, bytes(80)), 8)
+        for packet in (arrives[1], *arrives):
+            relay.arrive(packet)
+        for packet in (leaves[1], *leaves):
+            flow.send(packet)
+        equal([relay.sent(), relay.sent(), relay.sent(0.05)], [*leaves[:2], None], "what is sent")
+        equal([flow.recv(), flow.recv(), flow.recv(0)], [*arrives[:2], None], "at the consumer")
+        for sniffer in sniffers:
+            equal([sniffer.recv(0) for _ in range(5)], [*arrives[:2], *leaves[:2], None], "at a sniffer")
+        equal(watch.recv(0), None, "at an icmp-error flow")
+
+
 def test_addresses():
     """A read-only flow on any address follows the slice's addresses."""
     with Monitor([Slice()]) as relay:

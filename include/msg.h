@@ -24,6 +24,7 @@ struct msg {
 
 int msg_send(int sock, const void *data, size_t size, const int *fd, unsigned fds, int flags);
 ssize_t msg_recv(int sock, void *data, size_t room, struct msg *msg, int flags);
+ssize_t msg_recv_bare(int sock, void *data, size_t room, int flags);
 void msg_close_fds(struct msg *msg);
 
 #endif

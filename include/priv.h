@@ -53,7 +53,7 @@ enum priv_type {
 	PRIV_RELEASE,
 	PRIV_ROUTE,
 	PRIV_ROUTED,	 /* reply */
-	PRIV_LINK,	 /* 2 fds: the client's control socket, the client's network namespace */
+	PRIV_LINK,	 /* 1 fd: the client's control socket */
 	PRIV_LINKED,	 /* reply */
 	PRIV_UNLINK,	 /* a struct priv_link_end */
 	/* monitor to relay, again; a link that the relay has ended itself brings none */

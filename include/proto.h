@@ -6,8 +6,7 @@
  * (network order, see addr.h). No padding: every field is at its natural
  * alignment, and the static_asserts below hold the sizes still. A request
  * carries an id of the client's choice; its one reply carries the same id.
- * Events carry id 0. The client sends file descriptors with one request alone:
- * one with PROTO_LINK.
+ * Events carry id 0. The client sends no file descriptors.
  *
  * The relay takes a client's next request only when the client has read every
  * earlier reply (struct proto_opened is large enough to make the socket
@@ -252,8 +251,8 @@ struct proto_netns_reply {
 };
 
 /*
- * A link: eth0 in the network namespace whose fd comes with the request. It
- * lives as long as the conversation, which has one link at most. Each class has
+ * A link: eth0 in the network namespace in which the client's control socket was
+ * made, which must be one of his own. It lives as long as the conversation, which has one link at most. Each class has
  * its own block of ports: from lo on, `count` of them. lo..direct_hi the client
  * may use as they are, the rest is where its other ports are translated to.
  */

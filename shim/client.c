@@ -12,10 +12,9 @@
  *	output    a reply, or news, waits until the client has read
  *	hang-up   the monitor is working on its request
  *
- * Requests are in a table with their exact sizes, the state they are allowed
- * in, and how many file descriptors come along: one with LINK, none with all
- * others. Any surprise ends this conversation, and its link, and nothing else;
- * the flows that were opened in it live on, each as long as its fd.
+ * Requests are in a table with their exact sizes and the state they are
+ * allowed in. Any surprise ends this conversation, and its link, and nothing
+ * else; the flows that were opened in it live on, each as long as its fd.
  */
 #include "client.h"
 
@@ -472,14 +471,11 @@ static void link_gone(struct link_user *user, uint32_t number)
  */
 static void handle_link(struct client *client, const union request *request)
 {
-	int fd = client->request_fd;
-
-	client->request_fd = -1;
 	client->state = CLIENT_BUSY;
 	client->request = request->header.id;
 	client->linked.gone = link_gone;
 	client->linked.answered = linked;
-	linking_begin(&client->linked, client->slice, &client->opener, &request->link, client->socket.fd, fd);
+	linking_begin(&client->linked, client->slice, &client->opener, &request->link, client->socket.fd);
 	client->linked.answered = link_answered;
 }
 
@@ -508,42 +504,39 @@ static void handle_mappings(struct client *client, const union request *request)
 /* Every request there is */
 static const struct {
 	size_t size;
-	unsigned fds;
 	enum client_state state; /* the one in which it is allowed */
 	void (*handle)(struct client *client, const union request *request);
 } requests[PROTO_TYPES] = {
-	[PROTO_HELLO] = {sizeof(struct proto_hello), 0, CLIENT_NEW, handle_hello},
-	[PROTO_INFO] = {sizeof(struct proto_request), 0, CLIENT_READY, handle_info},
-	[PROTO_OPEN] = {sizeof(struct proto_open), 0, CLIENT_READY, handle_open},
-	[PROTO_ROUTE] = {sizeof(struct proto_route), 0, CLIENT_READY, handle_route},
-	[PROTO_STATS] = {sizeof(struct proto_stats), 0, CLIENT_READY, handle_stats},
-	[PROTO_FLOWS] = {sizeof(struct proto_flows), 0, CLIENT_READY, handle_flows},
-	[PROTO_PORT] = {sizeof(struct proto_port), 0, CLIENT_READY, handle_port},
-	[PROTO_NETNS] = {sizeof(struct proto_request), 0, CLIENT_READY, handle_netns},
-	[PROTO_LINK] = {sizeof(struct proto_link), 1, CLIENT_READY, handle_link},
-	[PROTO_LINKS] = {sizeof(struct proto_links), 0, CLIENT_READY, handle_links},
-	[PROTO_MAPPINGS] = {sizeof(struct proto_mappings), 0, CLIENT_READY, handle_mappings},
+	[PROTO_HELLO] = {sizeof(struct proto_hello), CLIENT_NEW, handle_hello},
+	[PROTO_INFO] = {sizeof(struct proto_request), CLIENT_READY, handle_info},
+	[PROTO_OPEN] = {sizeof(struct proto_open), CLIENT_READY, handle_open},
+	[PROTO_ROUTE] = {sizeof(struct proto_route), CLIENT_READY, handle_route},
+	[PROTO_STATS] = {sizeof(struct proto_stats), CLIENT_READY, handle_stats},
+	[PROTO_FLOWS] = {sizeof(struct proto_flows), CLIENT_READY, handle_flows},
+	[PROTO_PORT] = {sizeof(struct proto_port), CLIENT_READY, handle_port},
+	[PROTO_NETNS] = {sizeof(struct proto_request), CLIENT_READY, handle_netns},
+	[PROTO_LINK] = {sizeof(struct proto_link), CLIENT_READY, handle_link},
+	[PROTO_LINKS] = {sizeof(struct proto_links), CLIENT_READY, handle_links},
+	[PROTO_MAPPINGS] = {sizeof(struct proto_mappings), CLIENT_READY, handle_mappings},
 };
 
 /**
  * surprise() - what is wrong with a message, before its contents are looked at
  * @client: client
  * @request: message
- * @msg: how it came
+ * @size: bytes of it
  *
  * Return: NULL when it is right, else a few words.
  */
-static const char *surprise(const struct client *client, const union request *request, const struct msg *msg)
+static const char *surprise(const struct client *client, const union request *request, size_t size)
 {
-	unsigned type = msg->size < sizeof(request->header) ? 0 : request->header.type;
+	unsigned type = size < sizeof(request->header) ? 0 : request->header.type;
 
 	if (!type || type >= PROTO_TYPES || !requests[type].handle)
 		return "unknown message";
 	if (requests[type].state != client->state)
 		return "message out of order";
-	if (msg->size != requests[type].size || request->header.size != msg->size)
-		return "message of a wrong length";
-	return msg->fds != requests[type].fds ? "message with a wrong number of file descriptors" : NULL;
+	return size != requests[type].size || request->header.size != size ? "message of a wrong length" : NULL;
 }
 
 /**
@@ -554,23 +547,20 @@ static const char *surprise(const struct client *client, const union request *re
  */
 static bool take_request(struct client *client)
 {
-	const char *what = "unreadable message";
+	const char *what = "message that is too long, or brings file descriptors";
 	union request request;
-	struct msg msg;
-	ssize_t n = msg_recv(client->socket.fd, &request, sizeof(request), &msg, MSG_DONTWAIT);
+	ssize_t n = msg_recv_bare(client->socket.fd, &request, sizeof(request), MSG_DONTWAIT);
 
 	if (n < 0 && errno == EAGAIN)
 		return true;
 	if (n == 0 || (n < 0 && errno != EBADMSG))
 		return false;
 	if (n > 0)
-		what = surprise(client, &request, &msg);
+		what = surprise(client, &request, (size_t)n);
 	if (!what) {
-		client->request_fd = msg.fds ? msg.fd[0] : -1;
 		requests[request.header.type].handle(client, &request);
 		return true;
 	}
-	msg_close_fds(&msg);
 	log_limited(&surprises, LOG_NOTICE, "slice %s: uid %u: disconnected: %s", client->slice->conf.record.name,
 		    client->opener.uid, what);
 	return false;

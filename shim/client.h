@@ -28,7 +28,6 @@ struct client {
 	bool missed;   /* news was lost */
 	struct opening opening;
 	struct link_user linked;     /* its link, if it has one */
-	int request_fd;              /* came with the request that is being handled; -1: none */
 	TAILQ_ENTRY(client) asking; /* of those that have asked the monitor something */
 	struct outgoing question;   /* PRIV_ROUTE or PRIV_COVERED */
 	bool asks;                  /* the question goes on */

@@ -103,7 +103,6 @@ struct link *link_new(struct slice *slice, const struct opener *opener, const st
 	link->slice = slice;
 	link->netns = slice->netns;
 	link->opener = *opener;
-	link->netns_fd = -1;
 	link->flags = ask->flags;
 	link->count = (uint16_t)((count + STEER_LINK_UNIT - 1) / STEER_LINK_UNIT * STEER_LINK_UNIT);
 	link->memory = memory_of(link);
@@ -134,12 +133,7 @@ void link_disown(struct link *link)
  */
 void link_free(struct link *link)
 {
-	bool fd = link->netns_fd >= 0;
-
 	link_disown(link);
-	close_fd(&link->netns_fd);
-	if (fd && link->netns)
-		world_fd_closed(link->netns->world);
 	napt_free(link->napt);
 	free(link);
 }

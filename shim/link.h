@@ -52,7 +52,7 @@ struct link {
 	struct opener opener;
 	uint64_t cookie;
 	uint64_t memory;                /* charged to the slice */
-	int control_fd, netns_fd;       /* the client's; the first stays his, the second is closed when it was passed on */
+	int control_fd;                 /* the client's, until the device is there */
 	uint32_t flags;                 /* STEER_LINK_ */
 	uint32_t number, mtu;           /* when up */
 	uint64_t flow;                  /* number that no flow has, to know its fragments by; when up */

@@ -2,10 +2,10 @@
 /*
  * linking.c: one request for a link, from the first check to the grant, and the link's end
  *
- * A client asks for a link and sends its namespace along. The relay finds a
- * block of ports for each class, reserves them like a flow's, and has the
- * monitor make the device; who the client is and whether the namespace is its
- * own, the monitor finds out itself, from the two file descriptors.
+ * A client asks for a link to the namespace in which its control socket was
+ * made. The relay finds a block of ports for each class, reserves them like a
+ * flow's, and has the monitor make the device; who the client is and whether the
+ * namespace is its own, the monitor finds out itself, from that socket.
  *
  *	linking_begin() -> RESERVING --all held--> ASKING --made--> UP
  *	                     |  ^                  |   |             |
@@ -54,11 +54,10 @@ static const struct refusal port_refusals[] = {
 	{0, "the monitor refused the reservation"},
 };
 static const struct refusal device_refusals[] = {
-	{EPERM, "the namespace is not the client's own"},
+	{EPERM, "the network namespace that the client speaks from is not his own"},
 	{EACCES, "the client may not use the slice"},
-	{EINVAL, "the file descriptor is no network namespace"},
-	{EBUSY, "the namespace has a link, or is one of the host's"},
-	{EEXIST, "the namespace has a device " PRIV_LINK_DEVICE},
+	{EBUSY, "the network namespace has a link"},
+	{EEXIST, "the network namespace has a device " PRIV_LINK_DEVICE},
 	{ENOSPC, "there are as many links as there can be"},
 	{0, "the monitor could not make the device"},
 };
@@ -281,18 +280,6 @@ static bool choose(struct link *link)
 static void reserve(struct link *link);
 
 /**
- * sent_request() - the monitor has, or will have, the client's file descriptors
- * @outgoing: of the link
- */
-static void sent_request(struct outgoing *outgoing)
-{
-	struct link *link = container_of(outgoing, struct link, outgoing);
-
-	close_fd(&link->netns_fd);
-	world_fd_closed(link->netns->world);
-}
-
-/**
  * failed_request() - the kernel does not pass file descriptors on now
  * @outgoing: of the link
  */
@@ -323,8 +310,7 @@ static void ask_device(struct link *link)
 	}
 	link->state = LINK_ASKING;
 	link->cookie = ++cookies;
-	link->outgoing = (struct outgoing){
-		.sent = sent_request, .failed = failed_request, .fds = 2, .fd = {link->control_fd, link->netns_fd}};
+	link->outgoing = (struct outgoing){.failed = failed_request, .fds = 1, .fd = {link->control_fd}};
 	*request = (struct priv_link){.header = {PRIV_LINK, sizeof(*request)},
 				      .cookie = link->cookie,
 				      .netns = link->netns->record.netns,
@@ -413,16 +399,14 @@ static void reserve(struct link *link)
 /**
  * check() - whether a client may have a link at all
  * @user: whose it would be
- * @slice: of the client
  * @opener: who asks
  * @ask: what for
- * @netns_fd: what came with it
  * @text: set to what is wrong
  *
- * Return: 0, EINVAL, EPERM, EBUSY or ENFILE.
+ * Return: 0, EINVAL, EPERM or EBUSY.
  */
-static int check(const struct link_user *user, const struct slice *slice, const struct opener *opener,
-		 const struct proto_link *ask, int netns_fd, const char **text)
+static int check(const struct link_user *user, const struct opener *opener, const struct proto_link *ask,
+		 const char **text)
 {
 	if (!form_ok(ask)) {
 		*text = "a flag is not known, or the ports make no blocks";
@@ -436,10 +420,6 @@ static int check(const struct link_user *user, const struct slice *slice, const 
 		*text = "this conversation has a link";
 		return EBUSY;
 	}
-	if (netns_fd >= slice->netns->world->fd_ceiling) {
-		*text = "the relay is out of file descriptors";
-		return ENFILE;
-	}
 	return 0;
 }
 
@@ -450,17 +430,15 @@ static int check(const struct link_user *user, const struct slice *slice, const 
  * @opener: who asks
  * @ask: what for, as it came
  * @control_fd: the client's control socket, which stays open as long as @user is there
- * @netns_fd: the client's network namespace, it says; taken over
  */
 void linking_begin(struct link_user *user, struct slice *slice, const struct opener *opener,
-		   const struct proto_link *ask, int control_fd, int netns_fd)
+		   const struct proto_link *ask, int control_fd)
 {
 	const char *text = "the slice's memory bound is reached";
-	int error = check(user, slice, opener, ask, netns_fd, &text);
+	int error = check(user, opener, ask, &text);
 	struct link *link = error ? NULL : link_new(slice, opener, ask);
 
 	if (!link) {
-		close_fd(&netns_fd);
 		log_refusal(slice, opener->uid, text);
 		user->answered(user, error ? error : ENOSPC, text);
 		return;
@@ -468,7 +446,6 @@ void linking_begin(struct link_user *user, struct slice *slice, const struct ope
 	link->user = user;
 	user->link = link;
 	link->control_fd = control_fd;
-	link->netns_fd = netns_fd;
 	random_bytes(&link->start, sizeof(link->start));
 	link->start %= UNITS;
 	if (set_blocks(link, ask))

@@ -8,7 +8,7 @@
 #include "link.h"
 
 void linking_begin(struct link_user *user, struct slice *slice, const struct opener *opener,
-		   const struct proto_link *ask, int control_fd, int netns_fd);
+		   const struct proto_link *ask, int control_fd);
 void linking_end(struct link_user *user);
 void linking_answer(const struct priv_linked *reply);
 void linking_forget(const struct slice *slice);

@@ -18,6 +18,11 @@
  * rounded up to 8 bytes: one made for a single fd takes two, and no flag
  * says so.)
  *
+ * That closing is where a receiver can be made to wait: closing a file of a FUSE
+ * file system asks whoever serves that, and waits for the answer. So from peers
+ * that have no fds to send, msg_recv_bare() takes messages without offering
+ * room for any. The kernel drops them then, unopened and unclosed, and says so.
+ *
  * A message of no bytes is what end of file looks like on this kind of socket,
  * so msg_send() does not send one and msg_recv() takes one for the end.
  */
@@ -156,6 +161,29 @@ ssize_t msg_recv(int sock, void *data, size_t room, struct msg *msg, int flags)
 		return -1;
 	}
 	msg->size = (size_t)n;
+	return n;
+}
+
+/**
+ * msg_recv_bare() - receive one message that may bring no file descriptors, nor other control data
+ * @sock: SOCK_SEQPACKET
+ * @data: where to
+ * @room: bytes there
+ * @flags: MSG_DONTWAIT or 0
+ *
+ * Return: bytes; 0 at end of file; -1 and errno: EBADMSG for a message that is refused (it is gone from the
+ * socket), or what recvmsg(2) says
+ */
+ssize_t msg_recv_bare(int sock, void *data, size_t room, int flags)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = room};
+	struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n = TEMP_FAILURE_RETRY(recvmsg(sock, &header, flags));
+
+	if (n >= 0 && header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		errno = EBADMSG;
+		return -1;
+	}
 	return n;
 }
 

@@ -11,7 +11,7 @@
 #include "loop.h"
 #include "priv.h"
 
-#define OUTGOING_FDS_MAX 2
+#define OUTGOING_FDS_MAX 1
 
 /* One message, a member of the object that it is about; at most once in the queue */
 struct outgoing {

@@ -63,7 +63,6 @@ static void client_new(struct slice *slice, int sock)
 	client->socket = (struct watch){.ready = client_ready, .fd = sock};
 	client->slice = slice;
 	client->reply_fd = -1;
-	client->request_fd = -1;
 	client->refusal = identity_check(slice, sock, &client->opener);
 	if (!client->refusal && slice->served >= slice->conf.record.clients_max)
 		client->refusal = EUSERS;

@@ -185,6 +185,27 @@ START_TEST(recv_refused)
 }
 END_TEST
 
+/* The same without room for fds: any that come are dropped, and the message with them */
+START_TEST(recv_bare)
+{
+	unsigned before = open_fds(), fds;
+
+	raw_send(sizeof(data), 0);
+	ck_assert_int_eq(msg_recv_bare(ours, data, sizeof(data), MSG_DONTWAIT), sizeof(data));
+	for (fds = 0; fds <= MSG_FDS_MAX; fds++) {
+		raw_send(fds ? 1 : sizeof(data) + 1, fds);
+		raw_send(7, 0);
+		errno = 0;
+		ck_assert_int_eq(msg_recv_bare(ours, data, sizeof(data), MSG_DONTWAIT), -1);
+		ck_assert_int_eq(errno, EBADMSG);
+		ck_assert_uint_eq(open_fds(), before);
+		ck_assert_int_eq(msg_recv_bare(ours, data, sizeof(data), MSG_DONTWAIT), 7);
+	}
+	ck_assert_int_eq(msg_recv_bare(ours, data, sizeof(data), MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+}
+END_TEST
+
 START_TEST(recv_credentials)
 {
 	const int on = 1;
@@ -284,6 +305,7 @@ static Suite *msg_suite(void)
 	tcase_add_test(tests, send_full);
 	tcase_add_test(tests, exact_room);
 	tcase_add_loop_test(tests, recv_refused, 0, ARRAY_SIZE(refused));
+	tcase_add_test(tests, recv_bare);
 	tcase_add_test(tests, recv_credentials);
 	tcase_add_test(tests, recv_out_of_fds);
 	tcase_add_test(tests, end_of_file);

@@ -185,9 +185,9 @@ class Client:
             raise OSError(error, text.rstrip(b"\0").decode())
         return Flow(fd, number, unmapped(address), port, count, bool(flags & META))
 
-    def link(self, netns, flags=0, count=0, ports=(0, 0, 0)):
-        """Asks for a link in the namespace that netns is an fd of."""
-        data, _ = self.request(LINK, struct.pack("=IH3H", flags, count, *ports), (netns,))
+    def link(self, flags=0, count=0, ports=(0, 0, 0)):
+        """Asks for a link to the namespace in which the control socket was made."""
+        data, _ = self.request(LINK, struct.pack("=IH3H", flags, count, *ports))
         fields = LINK_REPLY.unpack(data)
         if fields[3]:
             raise OSError(fields[3], fields[21].rstrip(b"\0").decode())

@@ -15,7 +15,6 @@ from harness.monitor import Monitor, Slice
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 
 HERE, FAR = "192.0.2.1", "198.51.100.7"
-DROPPED = 128  # offset of the dropped packets in one slice's traffic
 TWO = slice_section("two", ("news",), "41000-41999")
 
 
@@ -113,8 +112,8 @@ def test_unknown():
         unknown = root.netns()["unknown_rx"]
         tap.equal({reason: count for reason, count in unknown.items() if count},
                   {"no-flow": 3, "short": 1, "version": 1}, "the relay's unknown")
-        struct.pack_into("=Q", relay.traffic, DROPPED + 8 * 4, 6)
-        struct.pack_into("=Q", relay.traffic, monitor.TRAFFIC + DROPPED, 9)
+        struct.pack_into("=Q", relay.traffic, monitor.DROPPED + 8 * 4, 6)
+        struct.pack_into("=Q", relay.traffic, monitor.TRAFFIC + monitor.DROPPED, 9)
         after = root.netns()
         tap.equal((after["unknown_steer"][4], after["steer"][0], sum(after["steer"])), (6, 9, 9), "steering's")
         one, = json.loads(stats(relay.directory, "--json", "-s", relay.path()))["netns"]
@@ -137,7 +136,7 @@ def test_netns_outlives_slices():
         flow.send(packets.udp(HERE, FAR, 40000, 53))
         flow.send(packets.udp(HERE, FAR, 40001, 53))
         tap.check(relay.sent(), "nothing sent")
-        struct.pack_into("=Q", relay.traffic, monitor.TRAFFIC + DROPPED, 9)
+        struct.pack_into("=Q", relay.traffic, monitor.TRAFFIC + monitor.DROPPED, 9)
         tap.check(relay.wait(lambda: root.netns()["tx"]["port"] == 1), "not counted")
         tap.equal(client.stats()["steer"][0], 9, "the slice's drops")
         relay.configure(Slice(number=2, name="two"))

@@ -269,6 +269,8 @@ static void test_fragments(struct world *w, const char *src, const char *dst, co
 	later.fragment = 2 | FRAGMENT_MORE;
 	later.payload = 60;
 	leaves(w, &later, "later fragment that is not the last");
+	later.fragment = 3;
+	leaves(w, &later, "later fragment that reaches into another later one");
 	later.fragment = 1;
 	refused(w, &later, SLICE_LOCAL, STEER_OUT_OVERLAP, "later fragment that reaches into its first");
 	later.fragment = 100;

@@ -28,7 +28,7 @@ from .broker import RELAY_USER, program
  BLOCK, COVERED, COVERS) = range(1, 27)
 HEADER = struct.Struct("=II")
 PORTS, CLASSES, ADDRESSES, SLICES = 65536, 6, 32, 1024
-TRAFFIC = 384  # bytes of one slice
+TRAFFIC, DROPPED = 384, 128  # bytes of one slice, and where in them the dropped packets are
 LINKS, LINK_TRAFFIC = 4096, 320
 ANY_ADDRESS = 0xFF
 RESERVE_BODY = struct.Struct("=QIIIBBBxHH4x")

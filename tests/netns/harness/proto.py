@@ -36,6 +36,9 @@ read-only protocol icmp-type source port remote loopback multicast broadcast uns
 no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian local no-link no-mapping napt-exhausted
 fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end""".split()
 
+STEER_REASONS = ("steer-in-rate steer-in-share steer-out-" + """stale header source protocol icmp-type fragment option port loopback multicast
+denied local no-route too-big rate link-local tiny orphan overlap""".replace("\n", " ").replace(" ", " steer-out-")).split()
+
 
 def mapped(address):
     """An address text as the protocol's 16 bytes; None: any."""

@@ -11,7 +11,8 @@ import tempfile
 import threading
 
 from .broker import Broker, slice_section
-from .proto import mapped
+from .monitor import DROPPED, SLICES, TRAFFIC
+from .proto import STEER_REASONS, mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
  ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK,
@@ -34,7 +35,7 @@ class Rogue:
         os.chmod(path, 0o777)
         self.listener.listen()
         self.listener.settimeout(20)
-        self.lifeline = self.channel = self.tun = self.tap = None
+        self.lifeline = self.channel = self.tun = self.tap = self.traffic = None
         self.blocks = []
         self.addresses = {}
 
@@ -49,6 +50,7 @@ class Rogue:
             kind, _ = struct.unpack_from("=II", data)
             if kind == NETNS:
                 self.tun, self.tap = fds[0], fds[2]
+                self.traffic = mmap.mmap(fds[1], TRAFFIC * SLICES)
             elif kind == BLOCK:
                 self.blocks.append(mmap.mmap(fds[0], PORTS))
             elif kind == ADDRESS:
@@ -78,6 +80,11 @@ class Rogue:
         for block in self.blocks:
             block[:] = b"\1" * PORTS
 
+    def dropped(self):
+        """What steering has dropped, of nobody and the first few slices together: {reason: packets}."""
+        rows = [struct.unpack_from(f"={len(STEER_REASONS)}Q", self.traffic, TRAFFIC * number + DROPPED) for number in range(8)]
+        return dict(zip(STEER_REASONS, map(sum, zip(*rows))))
+
     def write(self, packet):
         """Puts a packet, any packet, into the TUN. An error counts as refused."""
         try:
@@ -96,6 +103,9 @@ class Rogue:
         self.tun = self.tap = None
         for block in self.blocks:
             block.close()
+        if self.traffic is not None:
+            self.traffic.close()
+            self.traffic = None
         self.blocks = []
         self.channel = self.lifeline = None
 

@@ -65,7 +65,9 @@
 	X(OVERLAP, "overlap", EPERM, "later fragment reaches back into its first") \
 	X(ROUTING_HEADER, "routing-header", EPERM, "IPv6 routing headers are not allowed") \
 	X(HOME_ADDRESS, "home-address", EPERM, "IPv6 home address option is not allowed") \
-	X(CHAIN_END, "chain-end", EINVAL, "IPv6 extension header chain ends before an upper-layer header")
+	X(CHAIN_END, "chain-end", EINVAL, "IPv6 extension header chain ends before an upper-layer header") \
+	/* read-only flows (readers.c) */ \
+	X(COPY_LIMIT, "copy-limit", ENOBUFS, "there were too many copies of the slice's packets to be made at once")
 
 enum verdict {
 #define X(symbol, name, error, text) VERDICT_##symbol,

@@ -234,8 +234,10 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  *
  * A flow of the other kinds only reads: saferaw_send() fails with EPERM, and
  * what is written past it is dropped and counted ("read-only"). There may be
- * any number of them on a port, each with a copy of every packet, and who reads
- * too slowly loses its own copies alone.
+ * many of them on a port (256, alike or not), each with a copy of every packet;
+ * who reads too slowly loses its own copies alone ("queue-full"), and so it is
+ * when there are more copies of the slice's packets to be made than the broker
+ * has time for ("copy-limit").
  *
  * SAFERAW_ICMP_ERROR reads the ICMP errors about its port, be it that a flow
  * on the port has sent what they are about or nobody has; with a remote only
@@ -263,7 +265,8 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  *	EADDRINUSE	another user or a socket of the host has the port, a flow like this is open
  *			already, or (port 0) no port is free
  *	EOPNOTSUPP	the broker is older than this library and does not know the kind or a flag
- *	EMFILE		the slice has as many flows as it may have, or this process is out of file descriptors
+ *	EMFILE		the slice has as many flows as it may have, or the port as many that only read; or
+ *			this process is out of file descriptors
  *	ENOSPC		the slice's flows have as much memory as they may have
  *	ENFILE		the broker or the host is out of file descriptors or reservations
  *	ENOMEM		out of memory

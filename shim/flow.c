@@ -161,7 +161,7 @@ static int insert_keys(struct flow *flow)
  * enter_tables() - take a flow's places in the tables
  * @flow: flow with ports
  *
- * Return: 0, or -1 and EADDRINUSE, ENOMEM.
+ * Return: 0, or -1 and EADDRINUSE, EMFILE, ENOMEM.
  */
 static int enter_tables(struct flow *flow)
 {
@@ -188,7 +188,8 @@ static void let_go(struct flow *flow)
  * @port: first local port or id; 0 for a sniffer on all of its slice's
  *
  * Return: 0, and flow->hold says how it is with the reservation, where the kind
- * needs one; or -1 and EADDRINUSE, ENOMEM.
+ * needs one; or -1 and EADDRINUSE, ENOMEM, or EMFILE when a port has as many
+ * read-only flows as it may.
  */
 int flow_reserve(struct flow *flow, uint16_t port)
 {

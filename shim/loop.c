@@ -39,7 +39,8 @@ static struct {
 	int fd;
 	int count, at; /* of the batch: how many, and which one is being served */
 	unsigned work; /* done in this turn, ports */
-	bool polls;    /* the last wait was short */
+	uint64_t turns;
+	bool polls; /* the last wait was short */
 	struct epoll_event event[BATCH];
 } loop = {.fd = -1};
 
@@ -136,6 +137,7 @@ int loop_turn(void)
 		return errno == EINTR ? 0 : -1;
 	loop.count = n;
 	loop.work = 0;
+	loop.turns++;
 	for (loop.at = 0; loop.at < loop.count; loop.at++) {
 		struct watch *watch = loop.event[loop.at].data.ptr;
 
@@ -144,6 +146,16 @@ int loop_turn(void)
 	}
 	loop.count = 0;
 	return 0;
+}
+
+/**
+ * loop_turns() - which turn this is
+ *
+ * Return: turns until now, this one included; 0 before the first
+ */
+uint64_t loop_turns(void)
+{
+	return loop.turns;
 }
 
 /**

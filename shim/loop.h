@@ -28,5 +28,6 @@ void loop_close(struct watch *watch);
 int loop_turn(void);
 void loop_spend(unsigned work);
 bool loop_late(unsigned work);
+uint64_t loop_turns(void);
 
 #endif

@@ -356,6 +356,8 @@ static void reserve(struct opening *opening, uint16_t port)
 	} while (opening->any_port && errno == EADDRINUSE);
 	if (errno == EADDRINUSE)
 		refuse(opening, flow->slice, flow->opener.uid, EADDRINUSE, "the port or the endpoint is in use");
+	else if (errno == EMFILE)
+		refuse(opening, flow->slice, flow->opener.uid, EMFILE, "there are as many read-only flows as may be");
 	else
 		refuse(opening, flow->slice, flow->opener.uid, ENOSPC, "the relay is out of memory");
 }

@@ -15,6 +15,10 @@
  * and then each reader's share. Places in lists are made when a flow is
  * opened, never when a packet comes.
  *
+ * Copying costs time that others wait for. So a list has a limit, and of what
+ * a slice's packets want in copies beyond a few for each, there is so much in
+ * one turn of the loop; the rest is lost to the readers, and counted.
+ *
  * A sniffer holds no port: it takes none from anybody, and the host is as it
  * would be without. It sees flows of its own uid; those of others only when it
  * was opened under the slice's grant. What it sees is what the verdict has
@@ -31,11 +35,17 @@
 #include "ends.h"
 #include "flow.h"
 
+#define PLACES_MAX 256  /* of one list */
+#define COPIES_FREE 16  /* of one packet */
+#define COPIES_TURN 512 /* of all packets of a slice in one turn, beyond those: about half a millisecond */
+
 /* A packet on its way round */
 struct round {
+	struct slice *slice;
 	struct ends ends;
-	uint32_t uid; /* whose the local port is */
-	bool error;   /* an ICMP error */
+	unsigned copies; /* until now */
+	uint32_t uid;    /* whose the local port is */
+	bool error;      /* an ICMP error */
 	const struct pkt *pkt;
 	struct saferaw_meta meta;
 	enum verdict verdict; /* what has become of it at icmp-error flows; VERDICT_NO_FLOW: there was none */
@@ -94,6 +104,20 @@ static struct reader *first(const struct slice *slice, unsigned address, unsigne
 }
 
 /**
+ * head_of() - the list that a flow's nth place is or will be on
+ * @flow: read-only flow
+ * @n: from 0
+ *
+ * Return: its first place, or NULL.
+ */
+static struct reader *head_of(const struct flow *flow, unsigned n)
+{
+	struct flowkey key = key_at(flow, n);
+
+	return is_wide(flow) ? flow->slice->wide : flowtab_find(&flow->slice->netns->shard.readers, &key);
+}
+
+/**
  * enter() - put a flow's nth place on its list
  * @flow: read-only flow
  * @n: from 0
@@ -101,17 +125,20 @@ static struct reader *first(const struct slice *slice, unsigned address, unsigne
  * The second place of the list is the newest, so that the table is touched
  * for the first one alone.
  *
- * Return: 0, or -1 and ENOMEM.
+ * Return: 0, or -1 and ENOMEM, EMFILE.
  */
 static int enter(struct flow *flow, unsigned n)
 {
-	struct reader *reader = &flow->reader[n], *head = flow->slice->wide;
+	struct reader *reader = &flow->reader[n], *head = head_of(flow, n);
 	struct flowkey key = key_at(flow, n);
 
-	*reader = (struct reader){.flow = flow};
-	if (!is_wide(flow))
-		head = flowtab_find(&flow->slice->netns->shard.readers, &key);
+	*reader = (struct reader){.flow = flow, .places = 1};
+	if (head && head->places == PLACES_MAX) {
+		errno = EMFILE;
+		return -1;
+	}
 	if (head) {
+		head->places++;
 		reader->previous = head;
 		reader->next = head->next;
 		if (head->next)
@@ -135,10 +162,13 @@ static int enter(struct flow *flow, unsigned n)
  */
 static void leave(struct flow *flow, unsigned n)
 {
-	struct reader *reader = &flow->reader[n];
+	struct reader *reader = &flow->reader[n], *head = head_of(flow, n);
 	struct flowtab *tab = &flow->slice->netns->shard.readers;
 	struct flowkey key = key_at(flow, n);
 
+	head->places--;
+	if (reader == head && reader->next)
+		reader->next->places = head->places;
 	if (reader->next)
 		reader->next->previous = reader->previous;
 	if (reader->previous) {
@@ -194,7 +224,7 @@ void readers_mark(const struct slice *slice, unsigned address, const struct poli
  * readers_add() - put a flow on the lists; it gets packets from when it is open
  * @flow: read-only flow with ports, or with port 0: on all of its slice's
  *
- * Return: 0, or -1 and ENOMEM.
+ * Return: 0, or -1 and ENOMEM, or EMFILE when a list has as many as it may.
  */
 int readers_add(struct flow *flow)
 {
@@ -204,13 +234,16 @@ int readers_add(struct flow *flow)
 	if (!flow->reader)
 		return -1;
 	for (n = 0; n < places; n++) {
+		int error;
+
 		if (enter(flow, n) == 0)
 			continue;
+		error = errno;
 		while (n-- > 0)
 			leave(flow, n);
 		free(flow->reader);
 		flow->reader = NULL;
-		errno = ENOMEM;
+		errno = error;
 		return -1;
 	}
 	flow->slice->readers++;
@@ -261,6 +294,38 @@ static bool wants(const struct flow *flow, const struct round *round)
 }
 
 /**
+ * affordable() - whether one copy more of a packet may be made
+ * @round: packet
+ */
+static bool affordable(struct round *round)
+{
+	struct slice *slice = round->slice;
+
+	if (round->copies++ < COPIES_FREE)
+		return true;
+	if (slice->copies_turn != loop_turns()) {
+		slice->copies_turn = loop_turns();
+		slice->copies = 0;
+	}
+	return slice->copies++ < COPIES_TURN;
+}
+
+/**
+ * copy() - give a packet to a reader that wants it
+ * @flow: reader
+ * @round: packet
+ *
+ * Return: VERDICT_PASS or why not
+ */
+static enum verdict copy(struct flow *flow, struct round *round)
+{
+	if (affordable(round))
+		return deliver(flow, &round->meta, round->pkt->data, round->pkt->len);
+	flow->counters.rx_refused[VERDICT_COPY_LIMIT]++;
+	return VERDICT_COPY_LIMIT;
+}
+
+/**
  * pass_on() - give a packet to those of a list that want it
  * @reader: first of the list, or NULL
  * @round: packet
@@ -272,7 +337,7 @@ static void pass_on(const struct reader *reader, struct round *round)
 	for (; reader; reader = reader->next) {
 		if (!wants(reader->flow, round))
 			continue;
-		verdict = deliver(reader->flow, &round->meta, round->pkt->data, round->pkt->len);
+		verdict = copy(reader->flow, round);
 		if (reader->flow->kind == PROTO_KIND_ICMP_ERROR && round->verdict != VERDICT_PASS)
 			round->verdict = verdict;
 	}
@@ -307,9 +372,10 @@ static void go_round(const struct slice *slice, unsigned address, bool marked, s
  * Return: what has become of it at icmp-error flows: VERDICT_PASS when one has
  * got it, why not when there are some and none has, VERDICT_NO_FLOW when there are none
  */
-enum verdict readers_received(const struct slice *slice, const struct port *port, const struct pkt *pkt)
+enum verdict readers_received(struct slice *slice, const struct port *port, const struct pkt *pkt)
 {
-	struct round round = {.ends = ends_received(pkt),
+	struct round round = {.slice = slice,
+			      .ends = ends_received(pkt),
 			      .uid = port->uid,
 			      .error = pkt->flags & PKT_ICMP_ERROR,
 			      .pkt = pkt,
@@ -333,8 +399,9 @@ enum verdict readers_received(const struct slice *slice, const struct port *port
  */
 void readers_sent(const struct flow *flow, const struct pkt *pkt, const struct addr *source)
 {
-	const struct slice *slice = flow->slice;
-	struct round round = {.ends = ends_sent(pkt, source),
+	struct slice *slice = flow->slice;
+	struct round round = {.slice = slice,
+			      .ends = ends_sent(pkt, source),
 			      .uid = flow->opener.uid,
 			      .pkt = pkt,
 			      .meta = {.flags = SAFERAW_META_SENT},

@@ -14,6 +14,7 @@ struct flow;
 struct reader {
 	struct reader *next, *previous; /* of the same list; previous NULL: the first */
 	struct flow *flow;
+	unsigned places; /* of the list, in the first */
 };
 
 /**
@@ -29,7 +30,7 @@ static inline bool readers_wanted(const struct slice *slice, const struct port *
 int readers_add(struct flow *flow);
 void readers_remove(struct flow *flow);
 void readers_mark(const struct slice *slice, unsigned address, const struct policy_range *span);
-enum verdict readers_received(const struct slice *slice, const struct port *port, const struct pkt *pkt);
+enum verdict readers_received(struct slice *slice, const struct port *port, const struct pkt *pkt);
 void readers_sent(const struct flow *flow, const struct pkt *pkt, const struct addr *source);
 
 #endif

@@ -95,6 +95,8 @@ struct slice {
 	unsigned opened;                   /* flows, those that are being opened included */
 	unsigned readers;                  /* read-only ones among them */
 	struct reader *wide;               /* list of sniffers on all ports */
+	uint64_t copies_turn;              /* turn of the loop that `copies` is of */
+	unsigned copies;                   /* made in it, beyond what each packet has free */
 	uint64_t memory;                   /* bytes that they may take */
 	unsigned parked;                   /* packets that wait for a route */
 	uint16_t ip_id;

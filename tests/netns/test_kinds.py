@@ -297,15 +297,18 @@ def test_form():
 
 def test_limits():
     """Read-only flows are charged to their slice like all others; many of them cost what they get, and go."""
-    with Monitor([Slice(flows=400, queue=5000, memory=8_000_000)], nofile=2000) as relay:
+    with Monitor([Slice(flows=402, queue=5000, memory=8_000_000)], nofile=2000) as relay:
         client = relay.client()
         fds, flow = relay.fds(), client.open(UDP, port=40000)
-        sniffers = [client.open(UDP, port=40000, kind=SNIFFER) for _ in range(399)]
-        raises(errno.EMFILE, client.open, UDP, port=40000, kind=SNIFFER)
+        sniffers = [client.open(UDP, port=40000, kind=SNIFFER if number % 2 else ICMP_ERROR) for number in range(256)]
+        check("read-only" in raises(errno.EMFILE, client.open, UDP, port=40000, kind=SNIFFER).args[1], "text")
+        raises(errno.EMFILE, client.open, UDP, port=40000, count=2, kind=ICMP_ERROR)
+        sniffers += [client.open(UDP, port=40001, kind=SNIFFER), *[client.open(CLASS_ANY, kind=SNIFFER) for _ in range(144)]]
+        check("flows as it may" in raises(errno.EMFILE, client.open, TCP, port=40000, kind=SNIFFER).args[1], "text")
         relay.arrive(inbound(UDP, FAR, HERE, 40000))
         check(flow.recv(), "received")
         client.stats()
-        equal([len(sniffer.drain()) for sniffer in sniffers], [1] * 399, "copies")
+        equal([len(sniffer.drain()) for sniffer in sniffers], [0, 1] * 128 + [0] + [1] * 144, "copies")
         for sniffer in sniffers:
             sniffer.close()
         check(relay.wait(lambda: len(client.flows()) == 1), "closed")
@@ -363,6 +366,29 @@ def test_fragments():
         for sniffer in sniffers:
             equal([sniffer.recv(0) for _ in range(5)], [*arrives[:2], *leaves[:2], None], "at a sniffer")
         equal(watch.recv(0), None, "at an icmp-error flow")
+
+
+def test_many_copies():
+    """Where many read at once their copies are bounded, what is lost is counted, and flows lose nothing by it."""
+    with Monitor([Slice(queue=200000), Slice(number=2, name="two", users=("news",), ranges=((1, 41000, 41999),))]) as relay:
+        client, other = relay.client(), relay.client("news", "two")
+        flow, theirs = client.open(UDP, port=40000), other.open(UDP, port=41000)
+        sniffers = [client.open(UDP, port=40000, kind=SNIFFER) for _ in range(200)]
+        spy = other.open(UDP, port=41000, kind=SNIFFER)
+        os.kill(relay.process.pid, signal.SIGSTOP)
+        for _ in range(30):
+            relay.arrive(inbound(UDP, FAR, HERE, 40000))
+            relay.arrive(inbound(UDP, FAR, HERE, 41000), 2)
+        os.kill(relay.process.pid, signal.SIGCONT)
+        equal([len([one.recv() for _ in range(30)]) for one in (flow, theirs, spy)], [30, 30, 30], "what the flows got")
+        got, lost = 0, 0
+        for sniffer in sniffers:
+            stats = client.stats(sniffer.number)
+            got, lost = got + stats["rx_packets"], lost + stats["rx"]["copy-limit"]
+            equal(len(sniffer.drain()), stats["rx_packets"], "what is there to read")
+        equal(got + lost, 6000, "copies, made and lost")
+        check(30 * 16 <= got <= 30 * 16 + 4 * 512, f"{got} copies in a few turns")
+        equal(client.stats()["rx"]["copy-limit"], 0, "in the slice's totals")
 
 
 def test_addresses():

@@ -236,6 +236,39 @@ START_TEST(no_reader_no_bit)
 }
 END_TEST
 
+/* A list has a limit, whoever of those on it comes and goes, and what did not fit has left nothing behind. */
+START_TEST(places)
+{
+	static struct flow many[257];
+	struct flow range = {.slice = &slice, .address = PRIV_ANY_ADDRESS, .kind = PROTO_KIND_SNIFFER};
+	unsigned i, turn;
+
+	set_up();
+	range.policy = (struct policy_flow){.class = CLASS_TCP, .lo = FIRST - 1, .hi = FIRST};
+	for (i = 0; i < ARRAY_SIZE(many); i++) {
+		many[i] = range;
+		many[i].policy.lo = FIRST;
+	}
+	for (i = 0; i < 256; i++)
+		ck_assert_int_eq(readers_add(&many[i]), 0);
+	for (turn = 0; turn < 600; turn++) {
+		i = turn * 7 % 256;
+		errno = 0;
+		ck_assert_int_eq(readers_add(&many[256]), -1);
+		ck_assert_int_eq(errno, EMFILE);
+		ck_assert_int_eq(readers_add(&range), -1);
+		readers_remove(&many[i]);
+		ck_assert_int_eq(readers_add(&many[256]), 0);
+		readers_remove(&many[256]);
+		ck_assert_int_eq(readers_add(&many[i]), 0);
+	}
+	ck_assert_uint_eq(netns.shard.readers.used, 1);
+	for (i = 0; i < 256; i++)
+		readers_remove(&many[i]);
+	tear_down();
+}
+END_TEST
+
 /** main() - run them; exit status is the number of failures */
 int main(void)
 {
@@ -247,6 +280,7 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, random_walk, 1, 5);
 	tcase_add_test(tests, no_reader_no_bit);
+	tcase_add_test(tests, places);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -34,7 +34,7 @@ ANY = b"\0" * 16
 VERDICTS = """pass short version header-length length checksum extension transport option source-route fragment
 read-only protocol icmp-type source port remote loopback multicast broadcast unspecified link-local denied too-big
 no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian local no-link no-mapping napt-exhausted
-fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end""".split()
+fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end copy-limit""".split()
 
 STEER_REASONS = ("steer-in-rate steer-in-share steer-out-" + """stale header source protocol icmp-type fragment option port loopback multicast
 denied local no-route too-big rate link-local tiny orphan overlap""".replace("\n", " ").replace(" ", " steer-out-")).split()

@@ -225,17 +225,11 @@ static size_t write_message(union request *request, struct script *script)
 		ports.header = request->header;
 		request->reserve = ports;
 	} else if (request->header.type == PRIV_RELEASE) {
-		request->release = (struct priv_release){request->header,
-							 ports.netns,
-							 ports.slice,
-							 ports.uid,
-							 ports.class,
-							 ports.address,
-							 ports.family,
-							 0,
-							 ports.lo,
-							 ports.hi,
-							 0};
+		const struct priv_header header = request->header;
+
+		request->release = (struct priv_release){
+			header, ports.netns, ports.slice, ports.uid, ports.class, ports.address, ports.family,
+			0,      ports.lo,    ports.hi,    0};
 	} else if (request->header.type == PRIV_COVERED) {
 		request->covered.netns = ports.netns;
 		request->covered.class = ports.class;

@@ -12,7 +12,7 @@
  * - what a flow gets is for that flow, says the reference
  * - a reply has the type and size that it says, and an fd exactly where it grants a flow
  * - the monitor is asked for what the slice may have, and for nothing to be released that it does not hold (stage.c)
- * - when all clients have gone nothing is left of them (stage.c)
+ * - when all clients have gone nothing is left of them, no file descriptor either (stage.c)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -129,15 +129,28 @@ static void fill_open(struct proto_open *open, struct script *script)
 	open->family = how & 64 ? AF_INET : how & 128 ? AF_INET6 : AF_UNSPEC;
 }
 
+/** fill_link() - make sense of a LINK, mostly */
+static void fill_link(struct proto_link *link, struct script *script)
+{
+	const uint8_t how = next(script);
+	unsigned class;
+
+	link->flags = how & 3;
+	link->count = how & 4 ? 16 : how & 8 ? 32 : next(script);
+	for (class = 0; class < STEER_LINK_CLASSES; class ++)
+		link->port[class] = (uint16_t)(how & 16 ? 4000 + 16 * (next(script) % 7) : 0);
+}
+
 /** write_message() - put a message together: any bytes, any contents, or sense; returns its size */
 static size_t write_message(unsigned n, uint64_t room[static 1], struct script *script)
 {
 	static const uint16_t sizes[] = {
-		[PROTO_HELLO] = sizeof(struct proto_hello),  [PROTO_INFO] = sizeof(struct proto_request),
-		[PROTO_OPEN] = sizeof(struct proto_open),    [PROTO_ROUTE] = sizeof(struct proto_route),
-		[PROTO_STATS] = sizeof(struct proto_stats),  [PROTO_FLOWS] = sizeof(struct proto_flows),
-		[PROTO_PORT] = sizeof(struct proto_port),    [PROTO_EVENT] = sizeof(struct proto_event),
-		[PROTO_NETNS] = sizeof(struct proto_request)};
+		[PROTO_HELLO] = sizeof(struct proto_hello),   [PROTO_INFO] = sizeof(struct proto_request),
+		[PROTO_OPEN] = sizeof(struct proto_open),     [PROTO_ROUTE] = sizeof(struct proto_route),
+		[PROTO_STATS] = sizeof(struct proto_stats),   [PROTO_FLOWS] = sizeof(struct proto_flows),
+		[PROTO_PORT] = sizeof(struct proto_port),     [PROTO_EVENT] = sizeof(struct proto_event),
+		[PROTO_NETNS] = sizeof(struct proto_request), [PROTO_LINK] = sizeof(struct proto_link),
+		[PROTO_LINKS] = sizeof(struct proto_links),   [PROTO_MAPPINGS] = sizeof(struct proto_mappings)};
 	struct proto_header *header = (struct proto_header *)room;
 	uint8_t how = next(script) % 8, type = next(script) % (uint8_t)(ARRAY_SIZE(sizes) + 2);
 	size_t size = type < ARRAY_SIZE(sizes) ? sizes[type] : 16;
@@ -153,6 +166,10 @@ static size_t write_message(unsigned n, uint64_t room[static 1], struct script *
 		((struct proto_hello *)room)->version = PROTO_VERSION;
 	else if (type == PROTO_OPEN)
 		fill_open((struct proto_open *)room, script);
+	else if (type == PROTO_LINK)
+		fill_link((struct proto_link *)room, script);
+	else if (type == PROTO_MAPPINGS)
+		((struct proto_mappings *)room)->link = next(script) % 4;
 	else if (type == PROTO_ROUTE)
 		MUST(addr_parse(how % 2 ? "198.51.100.9" : "2001:db8:7::9",
 				&((struct proto_route *)room)->destination));
@@ -337,6 +354,40 @@ static void arrive(const struct opened *opened, struct script *script)
 		send(stage_wire(), shape.byte, shape.size, MSG_DONTWAIT);
 }
 
+/** leave() - a frame comes from a link: with a packet of the slice's, or of any ports */
+static void leave(unsigned number, struct script *script)
+{
+	static const uint8_t prefix[] = STEER_TAP_PREFIX;
+	static struct shape shape;
+	struct opened like = {.fd = -1};
+	uint8_t frame[14 + SHAPE_ROOM] = {0};
+
+	build(&shape, &like, script, false);
+	memcpy(frame, prefix, sizeof(prefix));
+	frame[5] = (uint8_t)number;
+	frame[12] = shape.byte[0] >> 4 == 6 ? 0x86 : 0x08;
+	frame[13] = shape.byte[0] >> 4 == 6 ? 0xdd : 0x00;
+	memcpy(frame + 14, shape.byte, shape.size);
+	send(stage_tap(), frame, 14 + shape.size, MSG_DONTWAIT);
+}
+
+/** check_tap() - what links get has a header, and a packet for the slice */
+static void check_tap(void)
+{
+	static uint8_t frame[14 + 65536];
+	struct reference_flow any = {.first = 0, .last = 65535};
+	bool allowed;
+	ssize_t n;
+
+	while ((n = recv(stage_tap(), frame, sizeof(frame), MSG_DONTWAIT)) > 0) {
+		MUST(n > 14);
+		allowed = false;
+		for (any.class = 0; any.class < REFERENCE_CLASSES; any.class ++)
+			allowed = allowed || !reference_receive(&any, frame + 14, (size_t)n - 14, false);
+		MUST(allowed);
+	}
+}
+
 /** news() - the monitor has something to say; returns whether the configuration has changed */
 static bool news(struct script *script)
 {
@@ -352,6 +403,9 @@ static bool news(struct script *script)
 		return false;
 	case 2:
 		stage_routes(how & 8 ? 1500 : 1280);
+		return false;
+	case 3:
+		stage_unlink(how >> 3 & 3);
 		return false;
 	default:
 		stage_answer(errors[how >> 3 & 7]);
@@ -379,6 +433,9 @@ static bool step(struct script *script)
 	case 3:
 		arrive(&flow[what >> 3 & (FLOWS - 1)], script);
 		break;
+	case 5:
+		leave(what >> 3 & 3, script);
+		break;
 	case 4:
 		use_flow(&flow[what >> 3 & (FLOWS - 1)], script);
 		break;
@@ -389,7 +446,17 @@ static bool step(struct script *script)
 		stage_turn();
 	stage_hear();
 	check_wire();
+	check_tap();
 	return changed;
+}
+
+/** lowest_free() - the file descriptor that would be opened next */
+static int lowest_free(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	close(fd);
+	return fd;
 }
 
 /**
@@ -404,9 +471,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	struct script script = {.at = input, .left = size};
 	bool changed = false;
 	unsigned i;
+	int lowest;
 
 	stage_open();
 	make_slice();
+	lowest = lowest_free();
 	for (i = 0; i < CLIENTS; i++)
 		client[i] = -1;
 	for (i = 0; i < FLOWS; i++)
@@ -421,5 +490,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		stage_configure(false, true);
 	stage_clean();
 	check_wire();
+	MUST(lowest_free() == lowest);
 	return 0;
 }

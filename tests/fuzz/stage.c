@@ -34,7 +34,8 @@
 #define QUEUE_BYTES 8192
 #define FLOWS_MAX 64
 #define CLIENTS_MAX 4
-#define CALM 8 /* turns after which nothing is left to do */
+#define LINKS 8 /* numbers of links that are given */
+#define CALM 8  /* turns after which nothing is left to do */
 
 struct world stage_world;
 
@@ -47,7 +48,7 @@ struct grant {
 static struct {
 	bool open;
 	struct watch tick;
-	int monitor, wire, wire_inside;
+	int monitor, wire, wire_inside, tap, tap_inside;
 	struct sockaddr_un slice;
 	socklen_t slice_size;
 	unsigned asked, grants;
@@ -56,9 +57,11 @@ static struct {
 		struct priv_reserve reserve;
 		struct priv_route route;
 		struct priv_covered covered;
+		struct priv_link link;
 	} ask[ASKED_MAX];
 	struct grant grant[GRANTS_MAX];
 	bool present[2];
+	enum { LINK_NONE, LINK_THERE, LINK_LOST } link[LINKS]; /* by number; lost: the relay may not have heard yet */
 } stage;
 
 /** tick_ready() - the loop has something to do in every turn, so it never waits */
@@ -106,7 +109,7 @@ static void tell_netns(void)
 	struct priv_netns netns = {
 		.header = {PRIV_NETNS, sizeof(netns)}, .netns = NETNS, .serial = 1, .mtu = MTU, .name = "stage"};
 	int fd[PRIV_NETNS_FDS] = {dup(stage.wire_inside), make_map(sizeof(struct steer_traffic) * STEER_SLICES_MAX),
-				  dup(stage.wire_inside),
+				  dup(stage.tap_inside),
 				  make_map(sizeof(struct steer_link_traffic) * STEER_LINKS_MAX)};
 	unsigned i, class;
 
@@ -145,7 +148,7 @@ static void tell_slice(int listener, bool narrow, bool member)
 				   .clients_max = CLIENTS_MAX,
 				   .flows_max = FLOWS_MAX,
 				   .queue_bytes = QUEUE_BYTES,
-				   .memory_bytes = 1 << 20,
+				   .memory_bytes = 16 << 20,
 				   .local = 1,
 				   .all_addresses = 1,
 				   .fragments = !narrow,
@@ -207,7 +210,7 @@ void stage_configure(bool narrow, bool member)
 void stage_open(void)
 {
 	const int bytes = 1 << 20;
-	int channel[2], tun[2];
+	int channel[2], tun[2], tap[2];
 
 	if (stage.open)
 		return;
@@ -216,12 +219,15 @@ void stage_open(void)
 	stage_world.fd_ceiling = 900;
 	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, channel) == 0);
 	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, tun) == 0);
+	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, tap) == 0);
 	setsockopt(channel[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	setsockopt(tun[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	setsockopt(tun[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	stage.monitor = channel[0];
 	stage.wire = tun[0];
 	stage.wire_inside = tun[1];
+	stage.tap = tap[0];
+	stage.tap_inside = tap[1];
 	stage.present[0] = stage.present[1] = true;
 	MUST(loop_init() == 0 && upstream_open(&stage_world, channel[1]) == 0);
 	stage.tick = (struct watch){.ready = tick_ready, .fd = eventfd(1, EFD_CLOEXEC)};
@@ -261,6 +267,29 @@ int stage_connect(void)
 int stage_wire(void)
 {
 	return stage.wire;
+}
+
+/**
+ * stage_tap() - the far end of the link TAP: a message is an Ethernet frame
+ */
+int stage_tap(void)
+{
+	return stage.tap;
+}
+
+/**
+ * stage_unlink() - the device of a link is gone
+ * @number: of the link
+ */
+void stage_unlink(unsigned number)
+{
+	struct priv_link_end news = {
+		.header = {PRIV_LINK_NEWS, sizeof(news)}, .netns = NETNS, .link = number % LINKS};
+
+	if (stage.link[number % LINKS] != LINK_THERE)
+		return;
+	stage.link[number % LINKS] = LINK_LOST;
+	tell(&news, sizeof(news), NULL, 0);
 }
 
 /**
@@ -321,48 +350,83 @@ static void count_grant(const struct priv_reserve *what, int change)
 	stage.grant[i].references += (unsigned)change;
 }
 
+/** check_link() - as check_ports(), for a link: its ports are held already */
+static void check_link(const struct priv_link *link)
+{
+	unsigned class, i;
+
+	MUST(link->netns == NETNS && link->slice == STAGE_SLICE && !(link->flags & ~STEER_LINK_FLAGS));
+	for (class = 0; class < STEER_LINK_CLASSES; class ++) {
+		const struct priv_reserve want = {.uid = getuid(),
+						  .class = (uint8_t) class,
+						  .address = PRIV_ANY_ADDRESS,
+						  .family = AF_UNSPEC,
+						  .lo = link->lo[class],
+						  .hi = link->hi[class]};
+
+		for (i = 0; i < stage.grants && !same_ports(&stage.grant[i].what, &want); i++)
+			;
+		MUST(!want.hi || (i < stage.grants && stage.grant[i].references));
+	}
+}
+
+/** hear_end() - the relay has ended a link */
+static void hear_end(const struct priv_link_end *end)
+{
+	MUST(end->netns == NETNS && end->link && end->link < LINKS && stage.link[end->link] != LINK_NONE);
+	stage.link[end->link] = LINK_NONE;
+}
+
+/** hear_release() - the relay lets go of ports */
+static void hear_release(const struct priv_release *release)
+{
+	struct priv_reserve ports = {.netns = release->netns,
+				     .slice = release->slice,
+				     .uid = release->uid,
+				     .class = release->class,
+				     .address = release->address,
+				     .family = release->family,
+				     .lo = release->lo,
+				     .hi = release->hi};
+
+	check_ports(&ports);
+	count_grant(&ports, -1);
+}
+
+/* Sizes of what the relay may say */
+static const size_t sizes[PRIV_TYPES] = {
+	[PRIV_READY] = sizeof(struct priv_plain),     [PRIV_RESERVE] = sizeof(struct priv_reserve),
+	[PRIV_RELEASE] = sizeof(struct priv_release), [PRIV_ROUTE] = sizeof(struct priv_route),
+	[PRIV_COVERED] = sizeof(struct priv_covered), [PRIV_LINK] = sizeof(struct priv_link),
+	[PRIV_UNLINK] = sizeof(struct priv_link_end),
+};
+
 /** hear() - one request of the relay */
-static void hear(const void *message, size_t size)
+static void hear(const void *message, const struct msg *msg)
 {
 	const struct priv_header *header = message;
-	struct priv_reserve ports = {.header = {0}};
-	struct priv_release release;
 
-	MUST(size >= sizeof(*header) && header->size == size);
-	switch (header->type) {
-	case PRIV_READY:
+	MUST(msg->size >= sizeof(*header) && header->type < PRIV_TYPES && sizes[header->type]);
+	MUST(msg->size == sizes[header->type] && header->size == msg->size);
+	MUST(msg->fds == (header->type == PRIV_LINK ? 1 : 0));
+	if (header->type == PRIV_READY)
 		return;
-	case PRIV_RESERVE:
-	case PRIV_ROUTE:
-	case PRIV_COVERED:
-		MUST(size == (header->type == PRIV_RESERVE ? sizeof(struct priv_reserve)
-			      : header->type == PRIV_ROUTE ? sizeof(struct priv_route)
-							   : sizeof(struct priv_covered)));
-		MUST(stage.asked < ASKED_MAX);
-		memcpy(&stage.ask[stage.asked++], message, size);
-		if (header->type == PRIV_RESERVE)
-			check_ports(&stage.ask[stage.asked - 1].reserve);
-		if (header->type == PRIV_COVERED)
-			MUST(stage.ask[stage.asked - 1].covered.netns == NETNS &&
-			     stage.ask[stage.asked - 1].covered.class < STEER_CLASSES);
+	if (header->type == PRIV_RELEASE) {
+		hear_release(message);
 		return;
-	case PRIV_RELEASE:
-		MUST(size == sizeof(release));
-		memcpy(&release, message, sizeof(release));
-		ports = (struct priv_reserve){.netns = release.netns,
-					      .slice = release.slice,
-					      .uid = release.uid,
-					      .class = release.class,
-					      .address = release.address,
-					      .family = release.family,
-					      .lo = release.lo,
-					      .hi = release.hi};
-		check_ports(&ports);
-		count_grant(&ports, -1);
-		return;
-	default:
-		MUST(!"a message that the monitor knows");
 	}
+	if (header->type == PRIV_UNLINK) {
+		hear_end(message);
+		return;
+	}
+	MUST(stage.asked < ASKED_MAX);
+	memcpy(&stage.ask[stage.asked++], message, msg->size);
+	if (header->type == PRIV_RESERVE)
+		check_ports(message);
+	if (header->type == PRIV_LINK)
+		check_link(message);
+	if (header->type == PRIV_COVERED)
+		MUST(stage.ask[stage.asked - 1].covered.class < STEER_CLASSES);
 }
 
 /**
@@ -374,9 +438,63 @@ void stage_hear(void)
 	struct msg msg;
 
 	while (msg_recv(stage.monitor, room, sizeof(room), &msg, MSG_DONTWAIT) > 0) {
-		MUST(!msg.fds);
-		hear(room, msg.size);
+		hear(room, &msg);
+		msg_close_fds(&msg);
 	}
+}
+
+/** answer_reserve() - yes or no to ports */
+static void answer_reserve(const struct priv_reserve *ask, int error)
+{
+	struct priv_reserved reserved = {
+		.header = {PRIV_RESERVED, sizeof(reserved)}, .cookie = ask->cookie, .error = error, .port = ask->lo};
+
+	if (!error)
+		count_grant(ask, 1);
+	tell(&reserved, sizeof(reserved), NULL, 0);
+}
+
+/** answer_route() - a route, or none */
+static void answer_route(const struct priv_route *ask, int error)
+{
+	struct priv_routed routed = {.header = {PRIV_ROUTED, sizeof(routed)},
+				     .netns = NETNS,
+				     .error = error,
+				     .destination = ask->destination,
+				     .mtu = MTU};
+
+	routed.source = address_of(addr_family(&routed.destination) != AF_INET);
+	tell(&routed, sizeof(routed), NULL, 0);
+}
+
+/** answer_link() - a link, unless there are too many */
+static void answer_link(const struct priv_link *ask, int error)
+{
+	struct priv_linked linked = {
+		.header = {PRIV_LINKED, sizeof(linked)}, .cookie = ask->cookie, .error = error, .mtu = MTU};
+	unsigned number = 1;
+
+	while (number < LINKS && stage.link[number] != LINK_NONE)
+		number++;
+	if (!error && number == LINKS)
+		linked.error = ENOSPC;
+	if (!linked.error) {
+		linked.link = number;
+		stage.link[number] = LINK_THERE;
+	}
+	tell(&linked, sizeof(linked), NULL, 0);
+}
+
+/** answer_covered() - on which addresses a port is held */
+static void answer_covered(const struct priv_covered *ask)
+{
+	struct priv_covers covers = {.header = {PRIV_COVERS, sizeof(covers)},
+				     .netns = NETNS,
+				     .class = ask->class,
+				     .port = ask->port,
+				     .addresses = 3};
+
+	tell(&covers, sizeof(covers), NULL, 0);
 }
 
 /**
@@ -385,30 +503,17 @@ void stage_hear(void)
  */
 void stage_answer(int error)
 {
-	struct priv_reserved reserved = {.header = {PRIV_RESERVED, sizeof(reserved)}, .error = error};
-	struct priv_routed routed = {
-		.header = {PRIV_ROUTED, sizeof(routed)}, .netns = NETNS, .error = error, .mtu = MTU};
-	struct priv_covers covers = {.header = {PRIV_COVERS, sizeof(covers)}, .netns = NETNS};
-
 	stage_hear();
 	if (!stage.asked)
 		return;
-	if (stage.ask[0].header.type == PRIV_RESERVE) {
-		reserved.cookie = stage.ask[0].reserve.cookie;
-		reserved.port = stage.ask[0].reserve.lo;
-		if (!error)
-			count_grant(&stage.ask[0].reserve, 1);
-		tell(&reserved, sizeof(reserved), NULL, 0);
-	} else if (stage.ask[0].header.type == PRIV_ROUTE) {
-		routed.destination = stage.ask[0].route.destination;
-		routed.source = address_of(addr_family(&routed.destination) != AF_INET);
-		tell(&routed, sizeof(routed), NULL, 0);
-	} else {
-		covers.class = stage.ask[0].covered.class;
-		covers.port = stage.ask[0].covered.port;
-		covers.addresses = 3;
-		tell(&covers, sizeof(covers), NULL, 0);
-	}
+	if (stage.ask[0].header.type == PRIV_RESERVE)
+		answer_reserve(&stage.ask[0].reserve, error);
+	else if (stage.ask[0].header.type == PRIV_ROUTE)
+		answer_route(&stage.ask[0].route, error);
+	else if (stage.ask[0].header.type == PRIV_LINK)
+		answer_link(&stage.ask[0].link, error);
+	else
+		answer_covered(&stage.ask[0].covered);
 	memmove(&stage.ask[0], &stage.ask[1], --stage.asked * sizeof(stage.ask[0]));
 }
 
@@ -429,7 +534,7 @@ void stage_clean(void)
 		stage_turn();
 		stage_hear();
 		while (stage.asked)
-			stage_answer(0);
+			stage_answer(EADDRINUSE);
 	}
 	netns = stage_world.netns[NETNS];
 	slice = stage_world.slice[STAGE_SLICE];
@@ -438,5 +543,8 @@ void stage_clean(void)
 	MUST(!netns->shard.flows.used && !netns->shard.holds.used && !netns->shard.readers.used);
 	for (i = 0; i < stage.grants; i++)
 		MUST(!stage.grant[i].references);
+	for (i = 0; i < LINKS; i++)
+		MUST(stage.link[i] != LINK_THERE && !netns->links[i]);
+	memset(stage.link, 0, sizeof(stage.link));
 	stage.grants = 0;
 }

@@ -33,6 +33,8 @@ void stage_open(void);
 void stage_turn(void);
 int stage_connect(void);
 int stage_wire(void);
+int stage_tap(void);
+void stage_unlink(unsigned number);
 void stage_configure(bool narrow, bool member);
 void stage_address(unsigned index, bool present);
 void stage_routes(uint32_t mtu);

@@ -244,8 +244,8 @@ struct priv_routed {
 
 /*
  * Make a link: a pair of devices with one end in the client's network
- * namespace. Who the client is the monitor asks its control socket itself. The
- * ports must be held already, by the client's uid, on any address of the slice
+ * namespace. Who the client is, and in which namespace, the monitor asks the
+ * control socket itself: no client's fd comes this way. The ports must be held already, by the client's uid, on any address of the slice
  * and of both families; the monitor keeps them held as long as the link is there.
  */
 struct priv_link {
@@ -262,9 +262,9 @@ struct priv_linked {
 	struct priv_header header;
 	uint64_t cookie;
 	/*
-	 * 0; EPERM: that namespace is not the client's own; EACCES: the client may not use the slice; EINVAL: no network
-	 * namespace, or no control socket; EBUSY: it is attached, or has a link; EEXIST: it has a device of that name;
-	 * ENOSPC: no more links
+	 * 0; EPERM: the namespace is not the client's own; EACCES: the client may not use the slice; EINVAL: no control
+	 * socket of that slice; EBUSY: the namespace has a link already; EEXIST: it has a device of that name; ENOSPC: no more
+	 * links for the slice; others: the kernel made no device
 	 */
 	int32_t error;
 	uint32_t link; /* number, 1 .. STEER_LINKS_MAX - 1 */

@@ -125,6 +125,11 @@ struct steer_link_ports {
  */
 #define STEER_TAP_PREFIX {0x02, 0x00, 0x00, 0x00}
 
+/* Inside a link these stand for the host itself, whose own address is the client's there (RFC 7600 reserves the first) */
+#define STEER_MAPPED4 0xc0000008 /* 192.0.0.8, host byte order */
+#define STEER_MAPPED6_TOP 0x0064ff9b00010000 /* 64:ff9b:1::8 */
+#define STEER_MAPPED6_BOTTOM 0x0000000000000008
+
 /*
  * Why steering dropped a packet: X(symbol, name, text). The IN_ ones are
  * steer_in's; the rest is the backstop's, which a sound relay never meets. New
@@ -151,7 +156,18 @@ struct steer_link_ports {
 	X(OUT_LINK_LOCAL, "steer-out-link-local", "destination is link-local") \
 	X(OUT_TINY, "steer-out-tiny", "first fragment does not hold all headers") \
 	X(OUT_ORPHAN, "steer-out-orphan", "later fragment without its allowed first") \
-	X(OUT_OVERLAP, "steer-out-overlap", "later fragment reaches back into its first")
+	X(OUT_OVERLAP, "steer-out-overlap", "later fragment reaches back into its first") \
+	X(LINK_GONE, "steer-link-gone", "no such link") \
+	X(LINK_VLAN, "steer-link-vlan", "VLAN tag on a link") \
+	X(LINK_ETHERTYPE, "steer-link-ethertype", "neither IP nor ARP on a link") \
+	X(LINK_ONLINK, "steer-link-onlink", "neighbour discovery or group membership of a link's kernel, not answered") \
+	X(LINK_GSO_TYPE, "steer-link-gso-type", "segmentation on a link does not fit the headers") \
+	X(LINK_GSO_SIZE, "steer-link-gso-size", "segments on a link are smaller than 500 bytes") \
+	X(LINK_CSUM_START, "steer-link-csum-start", "checksum on a link does not begin at the transport header") \
+	X(LINK_CSUM_OFFSET, "steer-link-csum-offset", "checksum on a link would be written to a wrong place") \
+	X(LINK_PORT, "steer-link-port", "source port is not of the link's block, and the link is strict") \
+	X(LINK_QUIETED, "steer-link-quiet", "a quiet link's kernel answered for a port without a socket") \
+	X(LINK_SHARE, "steer-link-share", "the slice's share of what the broker has to translate is full")
 
 enum steer_reason {
 #define X(symbol, name, text) STEER_##symbol,

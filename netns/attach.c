@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "enter.h"
+#include "link.h"
 #include "log.h"
 #include "permit.h"
 #include "reserve.h"
@@ -263,6 +264,24 @@ static void free_reserve(const struct attaching *a)
 }
 
 /**
+ * init_links() - no links, and none that an earlier monitor left
+ * @a: the namespace
+ */
+static int init_links(const struct attaching *a)
+{
+	return link_init(a->ns);
+}
+
+/**
+ * free_links() - the reverse of init_links()
+ * @a: the namespace
+ */
+static void free_links(const struct attaching *a)
+{
+	link_free(a->ns);
+}
+
+/**
  * open_uplinks() - the watch over devices, addresses and routes, and steering on the uplinks
  * @a: the namespace
  */
@@ -313,6 +332,7 @@ static const struct {
 	{"remove steering of an earlier monitor", sweep, nothing},
 	{"bring the TUN devices up", settle_tuns, remove_tuns},
 	{"prepare reservations", init_reserve, free_reserve},
+	{"remove links of an earlier monitor", init_links, free_links},
 	{"follow the uplinks", open_uplinks, close_uplinks},
 	{"hold ports that are always held", hold_ports, nothing},
 	{"open steering for the slices", permit, nothing},
@@ -456,6 +476,7 @@ int attach_update(struct netns *ns, const struct conf *conf, const struct conf_n
 		log_error("%s: cannot take on its new configuration: %m", ns->conf.name);
 		return -1;
 	}
+	link_refit(ns, conf);
 	reserve_refit(ns, conf);
 	return reserve_ports(&(struct attaching){.ns = ns, .conf = conf, .run_dir = conf->run_dir});
 }

@@ -259,6 +259,7 @@ static void take_slice_section(cfg_t *section, unsigned line)
 	strcpy(slice->name, name);
 	slice->clients_max = 64;
 	slice->flows_max = 4096;
+	slice->links_max = 64;
 	slice->queue_bytes = 212992;
 	loading->slice_draft = draft;
 	refuse_empty(section, "addresses", line, "would mean all of them: leave the key out for that");

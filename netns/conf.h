@@ -51,7 +51,7 @@ struct conf_slice {
 	char peer[CONF_PEERS_MAX][PATH_MAX]; /* paths of namespaces that clients must be in */
 	unsigned denied; /* the slice's own, checked by the relay; the netns's list is added to it there */
 	struct prefix deny[POLICY_DENY_MAX];
-	unsigned clients_max, flows_max;
+	unsigned clients_max, flows_max, links_max;
 	unsigned queue_bytes;             /* of one flow */
 	uint64_t memory_bytes;            /* of all flows' queues */
 	uint64_t packets_in, packets_out; /* a second; 0: no limit */

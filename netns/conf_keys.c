@@ -594,6 +594,7 @@ const struct conf_key conf_slice_keys[] = {
 	{"deny", true, take_deny, FIELD(conf_slice, deny), offsetof(struct conf_slice, denied)},
 	{"clients", false, take_number, FIELD(conf_slice, clients_max), 1, 10000},
 	{"flows", false, take_number, FIELD(conf_slice, flows_max), 1, 1000000},
+	{"links", false, take_number, FIELD(conf_slice, links_max), 0, STEER_LINKS_MAX - 1},
 	{"queue", false, take_number, FIELD(conf_slice, queue_bytes), 4608, QUEUE_MAX},
 	{"memory", false, take_number, FIELD(conf_slice, memory_bytes), 4608, 1ULL << 40},
 	{"packets_in", false, take_number, FIELD(conf_slice, packets_in), 0, RATE_MAX},

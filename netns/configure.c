@@ -387,3 +387,22 @@ int configure_routes(int channel, const struct netns *ns)
 
 	return msg_send(channel, &news, sizeof(news), NULL, 0, MSG_DONTWAIT);
 }
+
+/**
+ * configure_link_gone() - tell the relay that a link is over
+ * @channel: to the relay
+ * @ns: the namespace
+ * @link: its number
+ *
+ * Return: 0, or -1 and errno: EAGAIN when the relay does not read.
+ */
+int configure_link_gone(int channel, const struct netns *ns, uint32_t link)
+{
+	const struct priv_link_end news = {
+		.header = {.type = PRIV_LINK_NEWS, .size = sizeof(news)},
+		.netns = ns->index,
+		.link = link,
+	};
+
+	return msg_send(channel, &news, sizeof(news), NULL, 0, MSG_DONTWAIT);
+}

@@ -18,6 +18,7 @@ struct picture {
 
 int configure_relay(int channel, const struct picture *picture);
 int configure_address(int channel, const struct netns *ns, unsigned index);
+int configure_link_gone(int channel, const struct netns *ns, uint32_t link);
 int configure_routes(int channel, const struct netns *ns);
 
 #endif

@@ -150,3 +150,22 @@ void control_trim(struct control *control, const struct conf *conf, const char *
 	}
 	control->sockets = kept;
 }
+
+/**
+ * control_is() - whether a socket is the relay's end of a conversation with a slice
+ * @conf: configuration
+ * @slice: its name
+ * @sock: any file
+ *
+ * An accepted socket has the path of the one that it was accepted on.
+ */
+bool control_is(const struct conf *conf, const char *slice, int sock)
+{
+	struct sockaddr_un want, have = {0};
+	socklen_t size = sizeof(have);
+
+	if (socket_path(conf->run_dir, slice, &want) < 0 || getsockname(sock, (struct sockaddr *)&have, &size) < 0 ||
+	    have.sun_family != AF_UNIX)
+		return false;
+	return strncmp(have.sun_path, want.sun_path, sizeof(want.sun_path)) == 0;
+}

@@ -22,5 +22,6 @@ struct control {
 int control_open(struct control *control, const struct conf *conf);
 void control_trim(struct control *control, const struct conf *conf, const char *run_dir);
 int control_fd(const struct control *control, const char *slice);
+bool control_is(const struct conf *conf, const char *slice, int sock);
 
 #endif

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "link.h"
 #include "log.h"
 #include "netlink.h"
 #include "steering.h"
@@ -93,6 +94,8 @@ static bool is_uplink(const struct netns *ns, const struct ifinfomsg *info, cons
 	if (info->ifi_flags & IFF_LOOPBACK)
 		return true;
 	if (netns_made(ns, ifindex))
+		return false;
+	if (link_named(ns, name, kind))
 		return false;
 	if (!strcmp(kind, "tun") && !strncmp(name, TUN_PREFIX, strlen(TUN_PREFIX)))
 		return false;

@@ -4,7 +4,7 @@
  *
  * The relay handles bytes from clients and from the wire, so the monitor
  * takes it for taken over. It may ask for what is in the table of requests,
- * in messages of exactly that size, without file descriptors, and every
+ * in messages of exactly that size and with exactly so many file descriptors, and every
  * number in them is checked against the configuration before anything is done
  * with it. A sound relay asks for nothing else; so whatever else comes is
  * logged, and the relay is killed and started again.
@@ -23,6 +23,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "enter.h"
+#include "link.h"
+#include "link_client.h"
 #include "msg.h"
 #include "permit.h"
 #include "reserve.h"
@@ -43,6 +46,8 @@ union request {
 	struct priv_release release;
 	struct priv_route route;
 	struct priv_covered covered;
+	struct priv_link link;
+	struct priv_link_end unlink;
 	char room[PRIV_MESSAGE_MAX];
 };
 
@@ -178,12 +183,14 @@ static void log_reservation(struct monitor *m, const struct conf_slice *slice, c
  * on_ready() - PRIV_READY
  * @m: the monitor
  * @request: the message
+ * @fd: what came with it
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *on_ready(struct monitor *m, const union request *request)
+static const char *on_ready(struct monitor *m, const union request *request, const int *fd)
 {
 	(void)request;
+	(void)fd;
 	m->relay.ready = true;
 	log_info("relay: ready");
 	return NULL;
@@ -193,10 +200,11 @@ static const char *on_ready(struct monitor *m, const union request *request)
  * on_reserve() - PRIV_RESERVE
  * @m: the monitor
  * @request: the message
+ * @fd: what came with it
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *on_reserve(struct monitor *m, const union request *request)
+static const char *on_reserve(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_reserve *r = &request->reserve;
 	const struct ports p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
@@ -208,6 +216,7 @@ static const char *on_reserve(struct monitor *m, const union request *request)
 	const struct conf_slice *slice = NULL;
 	const char *fault = form_fault(&p);
 
+	(void)fd;
 	if (fault)
 		return fault;
 	fault = claim_fault(m, &p, &slice);
@@ -226,15 +235,17 @@ static const char *on_reserve(struct monitor *m, const union request *request)
  * on_release() - PRIV_RELEASE
  * @m: the monitor
  * @request: the message
+ * @fd: what came with it
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *on_release(struct monitor *m, const union request *request)
+static const char *on_release(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_release *r = &request->release;
 	const struct ports p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
 	const char *fault = form_fault(&p);
 
+	(void)fd;
 	if (fault)
 		return fault;
 	if (!m->netns[p.netns])
@@ -248,10 +259,11 @@ static const char *on_release(struct monitor *m, const union request *request)
  * on_route() - PRIV_ROUTE
  * @m: the monitor
  * @request: the message
+ * @fd: what came with it
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *on_route(struct monitor *m, const union request *request)
+static const char *on_route(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_route *r = &request->route;
 	struct priv_routed answer = {
@@ -260,6 +272,7 @@ static const char *on_route(struct monitor *m, const union request *request)
 		.destination = r->destination,
 	};
 
+	(void)fd;
 	if (r->netns >= PRIV_NETNS_MAX)
 		return "no such netns";
 	if (!m->netns[r->netns] && !excused(m))
@@ -273,10 +286,11 @@ static const char *on_route(struct monitor *m, const union request *request)
  * on_covered() - PRIV_COVERED
  * @m: the monitor
  * @request: the message
+ * @fd: what came with it
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *on_covered(struct monitor *m, const union request *request)
+static const char *on_covered(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_covered *r = &request->covered;
 	struct priv_covers answer = {
@@ -286,6 +300,7 @@ static const char *on_covered(struct monitor *m, const union request *request)
 		.port = r->port,
 	};
 
+	(void)fd;
 	if (r->netns >= PRIV_NETNS_MAX)
 		return "no such netns";
 	if (r->class >= STEER_CLASSES)
@@ -297,43 +312,234 @@ static const char *on_covered(struct monitor *m, const union request *request)
 	return reply(m, &answer, sizeof(answer));
 }
 
+/**
+ * block_fault() - what is wrong with the blocks of ports of a link, whatever the configuration
+ * @r: the request
+ *
+ * Return: what is wrong, or NULL.
+ */
+static const char *block_fault(const struct priv_link *r)
+{
+	unsigned blocks = 0;
+
+	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++) {
+		unsigned lo = r->lo[class], hi = r->hi[class];
+
+		if (!hi && !lo)
+			continue;
+		if (lo > hi || lo % STEER_LINK_UNIT || (hi + 1) % STEER_LINK_UNIT)
+			return "its ports are no block";
+		blocks++;
+	}
+	if (r->flags & ~STEER_LINK_FLAGS)
+		return "unknown flags";
+	return blocks ? NULL : "it has no ports";
+}
+
+/**
+ * link_fault() - what of a well-formed request for a link the configuration does not cover
+ * @m: the monitor
+ * @r: the request
+ * @slice: filled in when it is covered
+ *
+ * Return: what is wrong, or NULL.
+ */
+static const char *link_fault(const struct monitor *m, const struct priv_link *r, const struct conf_slice **slice)
+{
+	struct ports p = {.netns = r->netns, .slice = r->slice, .address = PRIV_ANY_ADDRESS, .family = AF_UNSPEC};
+	const char *fault = NULL;
+
+	for (unsigned class = 0; !fault && class < STEER_LINK_CLASSES; class ++) {
+		p.class = (uint8_t) class;
+		p.lo = r->lo[class];
+		p.hi = r->hi[class];
+		if (p.hi)
+			fault = claim_fault(m, &p, slice);
+	}
+	return fault;
+}
+
+/**
+ * holds_block() - whether a client has the ports of a link
+ * @ns: the namespace
+ * @r: the request
+ * @uid: of the client
+ */
+static bool holds_block(const struct netns *ns, const struct priv_link *r, uid_t uid)
+{
+	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++) {
+		const struct policy_range range = {.class = (uint8_t) class, .lo = r->lo[class], .hi = r->hi[class]};
+
+		if (range.hi && !reserve_has(ns, r->slice, uid, &range))
+			return false;
+	}
+	return true;
+}
+
+/**
+ * is_attached() - whether a network namespace is one of those that are attached
+ * @m: the monitor
+ * @fd: its file
+ */
+static bool is_attached(const struct monitor *m, int fd)
+{
+	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
+		if (m->netns[i] && enter_same(m->netns[i]->fd, fd))
+			return true;
+	return enter_same(-1, fd);
+}
+
+/**
+ * log_link() - one line for each link that is made or refused
+ * @m: the monitor
+ * @slice: whose
+ * @uid: of the client
+ * @answer: what came of it
+ */
+static void log_link(struct monitor *m, const struct conf_slice *slice, uid_t uid, const struct priv_linked *answer)
+{
+	struct log_limit *limit = &m->slice_limit[slice->number];
+
+	if (answer->error)
+		log_limited(limit, LOG_NOTICE, "slice %s: uid %u gets no link: %s", slice->name, uid,
+			    strerror(answer->error));
+	else
+		log_limited(limit, LOG_INFO, "slice %s: uid %u gets link %u", slice->name, uid, answer->link);
+}
+
+/**
+ * make_link() - make a link for the client at the other end of a control socket
+ * @m: the monitor
+ * @r: the request; the configuration covers it
+ * @slice: its slice
+ * @sock: control socket
+ * @answer: its error, link and mtu are filled in
+ *
+ * What the client is to blame for is an error; the rest is the relay's fault.
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *make_link(struct monitor *m, const struct priv_link *r, const struct conf_slice *slice, int sock,
+			     struct priv_linked *answer)
+{
+	struct link_order order = {.slice = slice, .peer = -1, .request = r};
+	struct netns *ns = m->netns[r->netns];
+	int error = 0;
+
+	if (link_client(sock, m->conf, slice, &order.uid) < 0) {
+		if (errno == EINVAL)
+			return "that is no conversation with the slice";
+		error = errno;
+	} else if (!holds_block(ns, r, order.uid)) {
+		if (!excused(m))
+			return "the client does not hold the ports";
+		error = EACCES;
+	} else {
+		order.peer = link_client_netns(sock, order.uid);
+		if (order.peer < 0 || is_attached(m, order.peer))
+			error = EPERM;
+		else if (link_make(ns, &order, &answer->link) < 0)
+			error = errno;
+	}
+	close_fd(&order.peer);
+	answer->error = error;
+	answer->mtu = ns->mtu;
+	log_link(m, slice, order.uid, answer);
+	return NULL;
+}
+
+/**
+ * on_link() - PRIV_LINK
+ * @m: the monitor
+ * @request: the message
+ * @fd: the client's control socket
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_link(struct monitor *m, const union request *request, const int *fd)
+{
+	const struct priv_link *r = &request->link;
+	struct priv_linked answer = {
+		.header = {.type = PRIV_LINKED, .size = sizeof(answer)}, .cookie = r->cookie, .error = EACCES};
+	const struct ports p = {.netns = r->netns, .slice = r->slice};
+	const struct conf_slice *slice = NULL;
+	const char *fault = form_fault(&p);
+
+	if (!fault)
+		fault = block_fault(r);
+	if (fault)
+		return fault;
+	fault = link_fault(m, r, &slice);
+	if (fault && !excused(m))
+		return fault;
+	fault = fault ? NULL : make_link(m, r, slice, fd[0], &answer);
+	return fault ? fault : reply(m, &answer, sizeof(answer));
+}
+
+/**
+ * on_unlink() - PRIV_UNLINK
+ * @m: the monitor
+ * @request: the message
+ * @fd: what came with it
+ *
+ * A link may have ended by itself before the relay said so.
+ *
+ * Return: NULL, or what is wrong with the relay.
+ */
+static const char *on_unlink(struct monitor *m, const union request *request, const int *fd)
+{
+	const struct priv_link_end *r = &request->unlink;
+
+	(void)fd;
+	if (r->netns >= PRIV_NETNS_MAX)
+		return "no such netns";
+	if (!r->link || r->link >= STEER_LINKS_MAX)
+		return "no such link";
+	if (!m->netns[r->netns])
+		return excused(m) ? NULL : "netns is not attached";
+	link_end(m->netns[r->netns], r->link, m->conf->quarantine_ms);
+	return NULL;
+}
+
 /* Everything that a relay may say; only READY comes before READY */
 static const struct {
 	uint32_t type;
 	size_t size;
-	const char *(*handler)(struct monitor *m, const union request *request);
+	unsigned fds;
+	const char *(*handler)(struct monitor *m, const union request *request, const int *fd);
 	const char *name;
 } requests[] = {
-	{PRIV_READY, sizeof(struct priv_plain), on_ready, "READY"},
-	{PRIV_RESERVE, sizeof(struct priv_reserve), on_reserve, "RESERVE"},
-	{PRIV_RELEASE, sizeof(struct priv_release), on_release, "RELEASE"},
-	{PRIV_ROUTE, sizeof(struct priv_route), on_route, "ROUTE"},
-	{PRIV_COVERED, sizeof(struct priv_covered), on_covered, "COVERED"},
+	{PRIV_READY, sizeof(struct priv_plain), 0, on_ready, "READY"},
+	{PRIV_RESERVE, sizeof(struct priv_reserve), 0, on_reserve, "RESERVE"},
+	{PRIV_RELEASE, sizeof(struct priv_release), 0, on_release, "RELEASE"},
+	{PRIV_ROUTE, sizeof(struct priv_route), 0, on_route, "ROUTE"},
+	{PRIV_COVERED, sizeof(struct priv_covered), 0, on_covered, "COVERED"},
+	{PRIV_LINK, sizeof(struct priv_link), 1, on_link, "LINK"},
+	{PRIV_UNLINK, sizeof(struct priv_link_end), 0, on_unlink, "UNLINK"},
 };
 
 /**
  * answer() - judge one message and do what it asks
  * @m: the monitor
  * @request: the message
- * @size: bytes of it
- * @fds: how many file descriptors came with it
+ * @msg: how it came
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *answer(struct monitor *m, const union request *request, size_t size, unsigned fds)
+static const char *answer(struct monitor *m, const union request *request, const struct msg *msg)
 {
-	if (size < sizeof(request->header))
+	if (msg->size < sizeof(request->header))
 		return "it has no header";
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		if (requests[i].type != request->header.type)
 			continue;
-		if (size != requests[i].size || request->header.size != size)
+		if (msg->size != requests[i].size || request->header.size != msg->size)
 			return "wrong size";
-		if (fds)
-			return "it brings file descriptors";
+		if (msg->fds != requests[i].fds)
+			return msg->fds ? "it brings file descriptors" : "it lacks a file descriptor";
 		if (m->relay.ready == (requests[i].type == PRIV_READY))
 			return "wrong time";
-		return requests[i].handler(m, request);
+		return requests[i].handler(m, request, msg->fd);
 	}
 	return "unknown type";
 }
@@ -368,7 +574,7 @@ void monitor_requests(struct monitor *m)
 	for (unsigned i = 0; i < BATCH && !fault && n > 0 && (i == 0 || clock_ns() < end); i++) {
 		n = msg_recv(m->relay.channel, &request, sizeof(request), &msg, MSG_DONTWAIT);
 		if (n > 0)
-			fault = answer(m, &request, msg.size, msg.fds);
+			fault = answer(m, &request, &msg);
 		else if (n < 0 && errno == EBADMSG)
 			fault = "its message is too long, or brings too much along";
 		else if (n == 0 || errno != EAGAIN)
@@ -444,6 +650,23 @@ void monitor_addresses(struct monitor *m, unsigned index)
 }
 
 /**
+ * monitor_links() - end the links that cannot stay, and tell the relay
+ * @m: the monitor
+ * @index: of the namespace
+ */
+void monitor_links(struct monitor *m, unsigned index)
+{
+	struct netns *ns = m->netns[index];
+	uint32_t link;
+
+	while ((link = link_next_gone(ns, m->conf->quarantine_ms))) {
+		log_limited(&m->limit, LOG_INFO, "%s: link %u is over", ns->conf.name, link);
+		if (m->relay.channel >= 0)
+			told_or_kill(m, configure_link_gone(m->relay.channel, ns, link));
+	}
+}
+
+/**
  * monitor_news() - take in what has changed in a namespace
  * @m: the monitor
  * @index: of the namespace
@@ -462,6 +685,7 @@ void monitor_news(struct monitor *m, unsigned index)
 		log_error("%s: somebody has removed a device or a filter of ours: attaching anew", ns->conf.name);
 		m->broken[index] = true;
 	}
+	monitor_links(m, index);
 	if (changed & UPLINK_ADDRESSES)
 		monitor_addresses(m, index);
 	if (changed & UPLINK_ROUTES && m->relay.channel >= 0)
@@ -510,6 +734,7 @@ void monitor_relay_died(struct monitor *m)
 		if (!ns)
 			continue;
 		steering_close_all(ns);
+		link_end_all(ns, m->conf->grace_ms);
 		reserve_orphan(ns, m->conf->grace_ms);
 		if (tun_settle(ns) < 0)
 			log_error("%s: cannot put the settings of %s back: %m", ns->conf.name, ns->tun_name);

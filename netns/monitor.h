@@ -30,6 +30,7 @@ struct monitor {
 void monitor_beat(struct monitor *m);
 void monitor_requests(struct monitor *m);
 void monitor_news(struct monitor *m, unsigned index);
+void monitor_links(struct monitor *m, unsigned index);
 void monitor_addresses(struct monitor *m, unsigned index);
 void monitor_tell_all(struct monitor *m);
 void monitor_attached(struct monitor *m, unsigned index);

@@ -14,6 +14,7 @@
 struct steering;
 struct reserve;
 struct uplinks;
+struct links;
 
 /* One of the namespace's own unicast addresses. Its index never changes while the namespace is attached. */
 struct netns_address {
@@ -37,6 +38,7 @@ struct netns {
 	struct steering *steering;
 	struct reserve *reserve;
 	struct uplinks *uplinks;
+	struct links *links;
 };
 
 /* Runs fn(arg) inside the namespace; returns what fn returned, or -1 and errno when the namespace cannot be entered. */

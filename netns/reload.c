@@ -337,6 +337,9 @@ int reload_apply(struct monitor *m, struct conf *conf)
 		if (m->netns[i] && m->netns[i]->serial <= serial)
 			settle(m, i);
 	monitor_tell_all(m);
+	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
+		if (m->netns[i])
+			monitor_links(m, i);
 	control_trim(&m->control, conf, conf->run_dir);
 	if (old) {
 		m->reloaded_ns = clock_ns();

@@ -335,6 +335,25 @@ uint32_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port)
 }
 
 /**
+ * reserve_has() - whether an owner has references on all ports of a range
+ * @ns: namespace
+ * @slice: number
+ * @uid: user
+ * @range: class and ports; on any address of both families
+ */
+bool reserve_has(const struct netns *ns, unsigned slice, uid_t uid, const struct policy_range *range)
+{
+	for (unsigned p = range->lo; p <= range->hi; p++) {
+		const struct hold *hold =
+			holds_find(ns->reserve->port[range->class][p], PRIV_ANY_ADDRESS, AF_UNSPEC, slice, uid);
+
+		if (!hold || !hold->references || hold->stale)
+			return false;
+	}
+	return true;
+}
+
+/**
  * reserve_orphan() - the relay died: nothing has references any more
  * @ns: namespace
  * @grace_ms: how long owners may come back for what they had

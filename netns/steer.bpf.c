@@ -23,11 +23,10 @@
  * steer_drop stands behind steer_out for the time when steer_out is gone (a
  * tcx link goes with the monitor) while the relay still holds the TUN.
  *
- * steer_maps.bpf.h has the maps, steer_packet.bpf.h reads the headers. All of it
- * is written to load with CAP_BPF and CAP_NET_ADMIN alone, where the verifier
- * is stricter than for root and also walks paths that the CPU might speculate
- * on. So what many paths reach, or loops, is a global function: it is verified
- * once, by itself.
+ * steer_link.bpf.h has the edge of links, steer_maps.bpf.h the maps,
+ * steer_packet.bpf.h reads the headers. What many paths reach, or loops, is a global
+ * function: it is verified once, by itself. Links need CAP_PERFMON besides CAP_BPF and
+ * CAP_NET_ADMIN, as they read the kernel's own description of a packet.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,6 +47,8 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 #define LO_IFINDEX 1 /* in every network namespace */
 #define FAMILY_V4 2  /* AF_INET and AF_INET6, which no UAPI header defines */
 #define FAMILY_V6 10
+
+int link_in(struct __sk_buff *skb, __u32 slice, __u32 number); /* steer_link.bpf.h */
 
 /**
  * alive() - has the monitor shown a sign of life of late?
@@ -103,24 +104,60 @@ static __always_inline __u32 owner(__u32 index, const struct end *end)
 }
 
 /**
- * steered() - the slice that gets packets to a port
+ * opened() - what the relay says of a port
  * @index: of the local address
  * @end: class and port
  *
- * Return: slice number, 0 if the port is not held or no flow is open on it.
+ * Return: STEER_CLOSED, STEER_PACKET_TUN or STEER_LINK.
  */
-static __always_inline __u32 steered(__u32 index, const struct end *end)
+static __always_inline __u8 opened(__u32 index, const struct end *end)
 {
 	__u32 number = STEER_BLOCK(index, end->class), zero = 0;
 	void *block = bpf_map_lookup_elem(&open, &number);
 	struct steer_open *row;
 
 	if (!block)
-		return 0;
+		return STEER_CLOSED;
 	row = bpf_map_lookup_elem(block, &zero);
-	if (!row || row->port[end->port] != STEER_PACKET_TUN)
+	return row ? row->port[end->port] : STEER_CLOSED;
+}
+
+/**
+ * link_at() - the link whose block a port is in
+ * @slice: that holds the port
+ * @end: class and port
+ *
+ * Return: number, 0 for none.
+ */
+static __always_inline __u32 link_at(__u32 slice, const struct end *end)
+{
+	struct steer_link_ports key = {.slice = slice, .class = end->class, .unit = end->port / STEER_LINK_UNIT};
+	__u32 *number = bpf_map_lookup_elem(&link_ports, &key);
+
+	return number ? *number : 0;
+}
+
+/**
+ * steered() - where packets to a port go
+ * @index: of the local address
+ * @end: class and port
+ * @link: result: number of the link, 0 for the packet TUN
+ *
+ * Return: slice number, 0 if the port is not held or neither flow nor link is open on it.
+ */
+static __always_inline __u32 steered(__u32 index, const struct end *end, __u32 *link)
+{
+	__u8 state = opened(index, end);
+	__u32 slice;
+
+	*link = 0;
+	if (state != STEER_PACKET_TUN && state != STEER_LINK)
 		return 0;
-	return owner(index, end);
+	slice = owner(index, end);
+	if (state == STEER_PACKET_TUN)
+		return slice;
+	*link = link_at(slice, end);
+	return *link ? slice : 0;
 }
 
 /**
@@ -301,27 +338,27 @@ static __always_inline void fragment_key(const struct packet *p, struct steer_fr
 
 /**
  * note_first() - remember (or forget) whose a first fragment is
- * @map: `fragments` or `sent`
+ * @map: `fragments`, `sent` or `link_sent`
  * @p: first fragment
- * @slice: that gets or sends it, 0 for nobody
+ * @owner: who gets or sends it, slice 0 for nobody; the rest is filled in
  */
-static __always_inline void note_first(void *map, const struct packet *p, __u32 slice)
+static __always_inline void note_first(void *map, const struct packet *p, struct fragment_owner *owner)
 {
-	struct fragment_owner value = {.slice = slice, .end = fragment_end(p)};
 	struct steer_fragment key;
 
 	fragment_key(p, &key);
-	if (!slice) {
+	if (!owner->slice) {
 		bpf_map_delete_elem(map, &key);
 		return;
 	}
-	value.time_ns = bpf_ktime_get_ns();
-	bpf_map_update_elem(map, &key, &value, BPF_ANY);
+	owner->end = fragment_end(p);
+	owner->time_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(map, &key, owner, BPF_ANY);
 }
 
 /**
  * first_of() - the first fragment that a later one follows
- * @map: `fragments` or `sent`
+ * @map: `fragments`, `sent` or `link_sent`
  * @p: later fragment
  *
  * Return: what is remembered of it, NULL if that is nothing or too old.
@@ -351,7 +388,7 @@ static __always_inline bool source_ok(struct __sk_buff *skb, const struct packet
 }
 
 /**
- * steer_in() - ingress of an uplink: packets for open flows go into the TUN
+ * steer_in() - ingress of an uplink: packets for open flows go into the TUN, those for links into their namespaces
  * @skb: packet
  *
  * Return: TC_ACT_UNSPEC for everything that is not ours.
@@ -359,10 +396,9 @@ static __always_inline bool source_ok(struct __sk_buff *skb, const struct packet
 SEC("tc")
 int steer_in(struct __sk_buff *skb)
 {
-	struct fragment_owner *first;
+	struct fragment_owner *first, to = {};
 	struct packet p = {};
 	struct end end;
-	__u32 slice;
 	int index;
 
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || !parse(skb, &p) || p.on_way)
@@ -372,25 +408,30 @@ int steer_in(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (p.later) {
 		first = first_of(&fragments, &p);
-		slice = first ? first->slice : 0;
+		if (first)
+			to = *first;
 	} else {
-		slice = receiver(skb, &p, &end) ? steered(index, &end) : 0;
+		if (receiver(skb, &p, &end))
+			to.slice = steered(index, &end, &to.link);
 		if (p.more)
-			note_first(&fragments, &p, slice);
+			note_first(&fragments, &p, &to);
 	}
-	return slice ? admit(skb, slice) : TC_ACT_UNSPEC;
+	if (!to.slice)
+		return TC_ACT_UNSPEC;
+	return to.link ? link_in(skb, to.slice, to.link) : admit(skb, to.slice);
 }
 
 /**
- * form() - is a packet of the relay well-formed, and without what nobody may send?
+ * form() - is a packet well-formed, and without what nobody may send?
  * @skb: packet
  * @p: its headers
+ * @length: bytes that there are from the IP header on
  *
  * Return: why it may not leave, STEER_REASONS_N if there is nothing wrong.
  */
-static __always_inline enum steer_reason form(struct __sk_buff *skb, const struct packet *p)
+static __always_inline enum steer_reason form(struct __sk_buff *skb, const struct packet *p, __u32 length)
 {
-	if (p->length != skb->len)
+	if (p->length != length)
 		return STEER_OUT_HEADER;
 	if (p->routing || p->home)
 		return STEER_OUT_OPTION;
@@ -422,7 +463,7 @@ static __always_inline bool is_tiny(struct __sk_buff *skb, const struct packet *
 }
 
 /**
- * sender() - the local end that a packet of the relay claims to come from
+ * sender() - the local end that a packet claims to come from
  * @skb: packet
  * @p: its headers, of no later fragment
  * @head: result: its transport header
@@ -483,7 +524,7 @@ static __always_inline enum steer_reason sending_slice(struct __sk_buff *skb, co
 
 	if (index < 0)
 		return STEER_OUT_SOURCE;
-	reason = form(skb, p);
+	reason = form(skb, p, skb->len);
 	if (reason != STEER_REASONS_N)
 		return reason;
 	if (p->later)
@@ -547,23 +588,29 @@ static __always_inline int send_local(struct __sk_buff *skb, __u32 slice)
 	return bpf_redirect(LO_IFINDEX, BPF_F_INGRESS);
 }
 
+/* Where a packet leaves */
+struct hop {
+	__u32 ifindex;
+	struct bpf_redir_neigh neigh;
+};
+
 /**
- * send_remote() - route a packet and send it out of an uplink
+ * route() - find out where a packet leaves
  * @skb: packet
  * @p: its headers
  * @head: its transport header, unless it is a later fragment
- * @slice: that sends it
+ * @size: of the largest packet that becomes of it, bytes from the IP header on
+ * @hop: result, zeroed by the caller
  *
  * All fragments of a datagram go the same way: by addresses alone.
  *
- * Return: TC action
+ * Return: why it does not, STEER_REASONS_N if there is nothing wrong.
  */
-static __always_inline int send_remote(struct __sk_buff *skb, const struct packet *p, const union transport *head,
-				       __u32 slice)
+static __always_inline enum steer_reason route(struct __sk_buff *skb, const struct packet *p,
+					       const union transport *head, __u32 size, struct hop *hop)
 {
 	struct bpf_fib_lookup fib = {.ifindex = helper_ifindex, .l4_protocol = p->protocol};
-	struct bpf_redir_neigh hop = {};
-	__u32 mtu = p->length;
+	__u32 mtu = size;
 	long result;
 
 	if (!p->fragment && class_of(p) != CLASS_ICMP) {
@@ -583,18 +630,44 @@ static __always_inline int send_remote(struct __sk_buff *skb, const struct packe
 	}
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return refuse(slice, STEER_OUT_TOO_BIG);
+		return STEER_OUT_TOO_BIG;
 	/* an unresolved neighbour is resolved by redirect_neigh */
 	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return refuse(slice, STEER_OUT_NO_ROUTE);
+		return STEER_OUT_NO_ROUTE;
 	/* a unicast route through lo or one of our own devices must not get round send_local() */
-	if (fib.ifindex == LO_IFINDEX || fib.ifindex == tun_ifindex || fib.ifindex == helper_ifindex)
-		return refuse(slice, STEER_OUT_NO_ROUTE);
-	if (bpf_check_mtu(skb, fib.ifindex, &mtu, 0, 0) || bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return refuse(slice, STEER_OUT_TOO_BIG);
-	hop.nh_family = fib.family; /* of the gateway, which may be the other one */
-	__builtin_memcpy(hop.ipv6_nh, fib.ipv6_dst, sizeof(hop.ipv6_nh));
-	return bpf_redirect_neigh(fib.ifindex, &hop, sizeof(hop), 0);
+	if (fib.ifindex == LO_IFINDEX || fib.ifindex == tun_ifindex || fib.ifindex == helper_ifindex ||
+	    fib.ifindex == tap_ifindex || bpf_map_lookup_elem(&link_devices, &fib.ifindex))
+		return STEER_OUT_NO_ROUTE;
+	/* what is cut into segments passes the kernel's check whatever their size: `mtu` is the device's afterwards
+	 */
+	if (bpf_check_mtu(skb, fib.ifindex, &mtu, 0, 0) || size > mtu)
+		return STEER_OUT_TOO_BIG;
+	hop->ifindex = fib.ifindex;
+	hop->neigh.nh_family = fib.family; /* of the gateway, which may be the other one */
+	__builtin_memcpy(hop->neigh.ipv6_nh, fib.ipv6_dst, sizeof(hop->neigh.ipv6_nh));
+	return STEER_REASONS_N;
+}
+
+/**
+ * send_remote() - route a packet and send it out of an uplink
+ * @skb: packet, without a link header
+ * @p: its headers
+ * @head: its transport header, unless it is a later fragment
+ * @slice: that sends it
+ *
+ * Return: TC action
+ */
+static __always_inline int send_remote(struct __sk_buff *skb, const struct packet *p, const union transport *head,
+				       __u32 slice)
+{
+	struct hop hop = {};
+	enum steer_reason reason = route(skb, p, head, p->length, &hop);
+
+	if (reason == STEER_REASONS_N && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		reason = STEER_OUT_TOO_BIG;
+	if (reason != STEER_REASONS_N)
+		return refuse(slice, reason);
+	return bpf_redirect_neigh(hop.ifindex, &hop.neigh, sizeof(hop.neigh), 0);
 }
 
 /**
@@ -611,6 +684,7 @@ static __always_inline bool local_ok(const struct packet *p, const union transpo
 {
 	int class = class_of(p);
 	struct end end = {.class = class};
+	__u32 link;
 
 	if (conf->flags & STEER_LOCAL || p->later)
 		return true;
@@ -622,7 +696,7 @@ static __always_inline bool local_ok(const struct packet *p, const union transpo
 			return false;
 		end.port = bpf_ntohs(head->icmp.id);
 	}
-	return steered(index, &end) != 0;
+	return steered(index, &end, &link) != 0;
 }
 
 /**
@@ -662,9 +736,11 @@ int steer_out(struct __sk_buff *skb)
 	else
 		action = local_ok(&p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
 	if (p.more && !p.later && action != TC_ACT_SHOT)
-		note_first(&sent, &p, slice);
+		note_first(&sent, &p, &(struct fragment_owner){.slice = slice});
 	return action;
 }
+
+#include "steer_link.bpf.h"
 
 /**
  * steer_drop() - behind steer_out: nothing of the relay goes on

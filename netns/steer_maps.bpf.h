@@ -14,17 +14,21 @@
 #include "steer.h"
 
 #define FRAGMENTS_MAX 4096
+#define LINK_PORTS_MAX 65536 /* units of STEER_LINK_UNIT ports; takes no memory yet */
 #define DENIED_MAX (2 * 32 * STEER_SLICES_MAX) /* old and new lists while one replaces the other; takes no memory yet */
 
 /* Set by the loader before the programs are loaded */
 const volatile __u32 tun_ifindex = 0;
 const volatile __u32 helper_ifindex = 0;
+const volatile __u32 tap_ifindex = 0;
 
-/* The slice that a fragmented datagram was steered to, or that sends it */
+/* Where a fragmented datagram was steered to, or who sends it */
 struct fragment_owner {
 	__u64 time_ns;
 	__u32 slice;
-	__u32 end; /* of the first fragment, bytes of the datagram */
+	__u32 end;     /* of the first fragment, bytes of the datagram */
+	__u32 link;    /* 0: it is not a link's */
+	__u32 relayed; /* in `link_sent`: the relay translates it */
 };
 
 struct {
@@ -115,6 +119,36 @@ struct {
 	__type(key, struct steer_fragment);
 	__type(value, struct fragment_owner);
 } sent SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct steer_fragment);
+	__type(value, struct fragment_owner);
+} link_sent SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_LINKS_MAX);
+	__type(key, __u32);
+	__type(value, struct steer_link);
+} links SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, STEER_LINKS_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} link_devices SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LINK_PORTS_MAX);
+	__type(key, struct steer_link_ports);
+	__type(value, __u32);
+} link_ports SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -53,9 +53,10 @@ struct steering {
 		int open_fd; /* the relay gets a duplicate */
 	} block[STEER_BLOCKS];
 	uint64_t *heartbeat;
-	enum conf_attach mode; /* AUTO until the first attachment */
-	struct hook drop, out; /* on the packet TUN; ifindex 0 while not attached */
-	struct hook tap_drop;  /* on the link TAP */
+	enum conf_attach mode;                        /* AUTO until the first attachment */
+	struct hook drop, out;                        /* on the packet TUN; ifindex 0 while not attached */
+	struct hook tap_drop, tap;                    /* on the link TAP */
+	struct hook link[STEER_LINKS_MAX], link_drop; /* on the near ends of links; they go with the device */
 	unsigned uplinks;
 	struct hook *uplink;
 };
@@ -109,6 +110,7 @@ static int load_programs(struct steering *s, const struct netns *ns)
 		return -1;
 	s->bpf->rodata->tun_ifindex = ns->tun_ifindex;
 	s->bpf->rodata->helper_ifindex = ns->helper_ifindex;
+	s->bpf->rodata->tap_ifindex = ns->tap_ifindex;
 	if (steer_bpf__load(s->bpf))
 		return -1;
 	s->heartbeat = map_values(bpf_map__fd(s->bpf->maps.heartbeat), sizeof(*s->heartbeat));
@@ -252,11 +254,12 @@ int steering_load(struct netns *ns)
 		return -1;
 	ns->steering = s;
 	s->mode = ns->conf.attach;
-	s->drop.link = s->out.link = -1;
+	s->drop.link = s->out.link = s->tap.link = -1;
 	s->nl = nl_open(ns, NETLINK_ROUTE, 0);
 	if (s->nl && load_programs(s, ns) == 0 && guard(s, &s->drop, ns->tun_ifindex) == 0 &&
 	    guard(s, &s->tap_drop, ns->tap_ifindex) == 0 && steering_sweep(ns, ns->tun_ifindex) >= 0 &&
-	    attach(ns, &s->out, ns->tun_ifindex, s->bpf->progs.steer_out) == 0)
+	    attach(ns, &s->out, ns->tun_ifindex, s->bpf->progs.steer_out) == 0 &&
+	    attach(ns, &s->tap, ns->tap_ifindex, s->bpf->progs.steer_tap) == 0)
 		return 0;
 	steering_unload(ns);
 	return -1;
@@ -279,6 +282,8 @@ void steering_unload(struct netns *ns)
 		hook_detach(s->nl, &s->uplink[i]);
 	if (s->out.ifindex)
 		hook_detach(s->nl, &s->out);
+	if (s->tap.ifindex)
+		hook_detach(s->nl, &s->tap);
 	free_blocks(s);
 	if (s->heartbeat)
 		munmap(s->heartbeat, sizeof(*s->heartbeat));
@@ -390,7 +395,7 @@ const char *steering_mode(const struct netns *ns)
 bool steering_is_whole(const struct netns *ns)
 {
 	const struct steering *s = ns->steering;
-	const struct hook *own[] = {&s->drop, &s->out, &s->tap_drop};
+	const struct hook *own[] = {&s->drop, &s->out, &s->tap_drop, &s->tap};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (hook_is_lost(s->nl, own[i]))
@@ -555,6 +560,96 @@ int steering_open_fd(const struct netns *ns, unsigned index, enum steer_class cl
 int steering_traffic_fd(const struct netns *ns)
 {
 	return bpf_map__fd(ns->steering->bpf->maps.traffic);
+}
+
+/**
+ * link_ports() - say to which link the packets for a block of ports go
+ * @s: steering
+ * @number: of the link
+ * @link: the link
+ * @there: it comes, or goes
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int link_ports(struct steering *s, unsigned number, const struct steer_link *link, bool there)
+{
+	const int map = bpf_map__fd(s->bpf->maps.link_ports);
+	const uint32_t value = number;
+
+	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++) {
+		struct steer_link_ports key = {.slice = link->slice, .class = (uint16_t) class};
+
+		for (unsigned port = link->lo[class]; link->hi[class] && port <= link->hi[class];
+		     port += STEER_LINK_UNIT) {
+			key.unit = (uint16_t)(port / STEER_LINK_UNIT);
+			if (there ? bpf_map_update_elem(map, &key, &value, BPF_ANY) < 0
+				  : bpf_map_delete_elem(map, &key) < 0 && errno != ENOENT)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/**
+ * link_known() - tell the programs of a link
+ * @s: steering
+ * @number: of the link
+ * @link: the link
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int link_known(struct steering *s, unsigned number, const struct steer_link *link)
+{
+	const struct steer_link_traffic zero = {0};
+	const uint32_t key = number;
+
+	if (bpf_map_update_elem(bpf_map__fd(s->bpf->maps.link_traffic), &key, &zero, BPF_ANY) < 0 ||
+	    bpf_map_update_elem(bpf_map__fd(s->bpf->maps.links), &key, link, BPF_ANY) < 0 ||
+	    bpf_map_update_elem(bpf_map__fd(s->bpf->maps.link_devices), &link->ifindex, &key, BPF_ANY) < 0)
+		return -1;
+	return link_ports(s, number, link, true);
+}
+
+/**
+ * steering_link() - guard the near end of a link, and bring packets to it
+ * @ns: the namespace
+ * @number: of the link
+ * @link: the link; its device is down
+ *
+ * Return: 0, or -1 and errno, with nothing left but on the device.
+ */
+int steering_link(struct netns *ns, unsigned number, const struct steer_link *link)
+{
+	struct steering *s = ns->steering;
+
+	s->link[number].link = -1;
+	if (guard(s, &s->link_drop, link->ifindex) == 0 &&
+	    attach(ns, &s->link[number], link->ifindex, s->bpf->progs.steer_link) == 0 &&
+	    link_known(s, number, link) == 0)
+		return 0;
+	steering_unlink(ns, number, link);
+	return -1;
+}
+
+/**
+ * steering_unlink() - forget a link
+ * @ns: the namespace
+ * @number: of the link
+ * @link: the link; its device is removed next, with the filters that are on it. errno stays.
+ */
+void steering_unlink(struct netns *ns, unsigned number, const struct steer_link *link)
+{
+	const struct steer_link none = {0};
+	struct steering *s = ns->steering;
+	const uint32_t key = number;
+	int saved = errno;
+
+	if (link_ports(s, number, link, false) < 0 ||
+	    bpf_map_update_elem(bpf_map__fd(s->bpf->maps.links), &key, &none, BPF_ANY) < 0 ||
+	    (bpf_map_delete_elem(bpf_map__fd(s->bpf->maps.link_devices), &link->ifindex) < 0 && errno != ENOENT))
+		log_error("%s: steering cannot forget link %u: %m", ns->conf.name, number);
+	close_fd(&s->link[number].link);
+	errno = saved;
 }
 
 /**

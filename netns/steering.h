@@ -33,6 +33,9 @@ int steering_deny(struct netns *ns, struct steer_prefix *deny, unsigned denied);
 void steering_close_all(struct netns *ns); /* zero `open`: the relay is gone */
 int steering_open_fd(const struct netns *ns, unsigned index, enum steer_class class); /* -1: there is no such block */
 int steering_traffic_fd(const struct netns *ns);
+/* A link's near end is there, down: its counters begin at 0, and what comes out of it is judged. 0, or -1 and errno. */
+int steering_link(struct netns *ns, unsigned number, const struct steer_link *link);
+void steering_unlink(struct netns *ns, unsigned number, const struct steer_link *link);
 int steering_link_traffic_fd(const struct netns *ns);
 
 #endif

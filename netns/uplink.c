@@ -36,6 +36,7 @@
 #include <string.h>
 
 #include "devices.h"
+#include "link.h"
 #include "log.h"
 #include "netlink.h"
 #include "pkt.h"
@@ -66,16 +67,6 @@ struct uplinks {
 };
 
 /**
- * is_own() - whether a device is one that attaching has made
- * @ns: the namespace
- * @ifindex: of the device
- */
-static bool is_own(const struct netns *ns, unsigned ifindex)
-{
-	return ifindex == ns->tun_ifindex || ifindex == ns->helper_ifindex || ifindex == ns->tap_ifindex;
-}
-
-/**
  * take_device() - a device of the dump
  * @message: RTM_NEWLINK
  * @arg: the namespace
@@ -86,7 +77,7 @@ static void take_device(const struct nlmsghdr *message, void *arg)
 	struct netns *ns = arg;
 
 	devices_take(&ns->uplinks->devices, ns, message);
-	if (mnl_nlmsg_get_payload_len(message) >= sizeof(*info) && is_own(ns, (unsigned)info->ifi_index))
+	if (mnl_nlmsg_get_payload_len(message) >= sizeof(*info) && netns_made(ns, (unsigned)info->ifi_index))
 		ns->uplinks->own++;
 }
 
@@ -302,6 +293,8 @@ static void hear_device(struct netns *ns, const struct nlmsghdr *message)
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
 		return; /* a bridge or IPv6 speaks about its own part of a device */
+	if (link_heard(ns, message))
+		return;
 	ns->uplinks->news |= NEWS_DEVICES;
 	device = devices_find(&ns->uplinks->devices, (unsigned)info->ifi_index);
 	if (!device)
@@ -358,8 +351,10 @@ static void hear_settings(struct netns *ns, const struct nlmsghdr *message)
  */
 static void hear_filter(struct netns *ns, const struct nlmsghdr *message)
 {
-	(void)message;
-	ns->uplinks->news |= NEWS_FILTERS;
+	const struct tcmsg *tc = mnl_nlmsg_get_payload(message);
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*tc) || !link_bared(ns, (unsigned)tc->tcm_ifindex))
+		ns->uplinks->news |= NEWS_FILTERS;
 }
 
 /* What the watch hears */
@@ -506,8 +501,10 @@ int uplink_read(struct netns *ns)
 	changed = act(ns);
 	if (changed < 0 && errno == EINTR)
 		changed = 0; /* whatever got in the way of the dump has left a message in the watch */
-	if (lost)
+	if (lost) {
 		lose(ns->uplinks);
+		link_look(ns);
+	}
 	return changed;
 }
 

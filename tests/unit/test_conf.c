@@ -201,6 +201,7 @@ static const struct {
 	{"\nslice \"a\" { tcp = 5000\nsniff_users = root }", MAIN ":2: slice \"a\" has neither users nor groups\n"},
 	{SLICE("\nclient_netns = run"), MAIN ":2: client_netns: \"run\" is not an absolute path\n"},
 	{SLICE("\nflows = 0"), MAIN ":2: flows: 0 is not within 1..1000000\n"},
+	{SLICE("\nlinks = 4096"), MAIN ":2: links: 4096 is not within 0..4095\n"},
 	{SLICE("\nflows = 18446744073709551617"),
 	 MAIN ":2: flows: \"18446744073709551617\" is not a number (a suffix k, M or G is allowed)\n"},
 	{SLICE("\nbits_in = 18446744074G"),
@@ -289,6 +290,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(conf->slice[0].addresses, 0);
 	ck_assert_uint_eq(conf->slice[0].clients_max, 64);
 	ck_assert_uint_eq(conf->slice[0].flows_max, 4096);
+	ck_assert_uint_eq(conf->slice[0].links_max, 64);
 	ck_assert_uint_eq(conf->slice[0].queue_bytes, 212992);
 	ck_assert_uint_eq(conf->slice[0].memory_bytes, 4096ull * 212992 * 2);
 	ck_assert_uint_eq(conf->slice[0].packets_in | conf->slice[0].bits_out, 0);
@@ -324,7 +326,8 @@ START_TEST(every_key)
 		  "icmp = 7-9 sctp = 132 dccp = 33-34 udplite = 136 users = {root, 12} groups = daemon client_netns "
 		  "= {/run/netns/x, '/y'}\n"
 		  "sniff_users = {13, daemon, 14} sniff_groups = {15, root}\n"
-		  "deny = {10.0.0.0/8, 'fc00::/7'} clients = 3 flows = 100k queue = 5k memory = 3G packets_in = 1\n"
+		  "deny = {10.0.0.0/8, 'fc00::/7'} clients = 3 flows = 100k links = 5 queue = 5k memory = 3G "
+		  "packets_in = 1\n"
 		  "packets_out = 2 bits_in = 10M bits_out = 1000G local = yes fragments = yes low_ports = yes "
 		  "overflow_id = no }");
 	conf = load();
@@ -366,6 +369,7 @@ START_TEST(every_key)
 	ck_assert_uint_eq(slice->deny[1].len, 7);
 	ck_assert_uint_eq(slice->clients_max, 3);
 	ck_assert_uint_eq(slice->flows_max, 100000);
+	ck_assert_uint_eq(slice->links_max, 5);
 	ck_assert_uint_eq(slice->queue_bytes, 5000);
 	ck_assert_uint_eq(slice->memory_bytes, 3000000000);
 	ck_assert_uint_eq(slice->packets_in, 1);

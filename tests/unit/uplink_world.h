@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "link.h"
 #include "log.h"
 #include "steering.h"
 #include "sysctl.h"
@@ -43,6 +44,34 @@ int netns_call(const struct netns *in, int (*fn)(void *arg), void *arg)
 {
 	(void)in;
 	return fn(arg);
+}
+
+/* No links here */
+bool link_named(const struct netns *in, const char *name, const char *kind)
+{
+	(void)in;
+	(void)name;
+	(void)kind;
+	return false;
+}
+
+bool link_heard(struct netns *in, const struct nlmsghdr *message)
+{
+	(void)in;
+	(void)message;
+	return false;
+}
+
+bool link_bared(struct netns *in, unsigned ifindex)
+{
+	(void)in;
+	(void)ifindex;
+	return false;
+}
+
+void link_look(struct netns *in)
+{
+	(void)in;
 }
 
 int steering_attach(struct netns *in, unsigned ifindex)

@@ -37,7 +37,9 @@ no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian l
 fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end copy-limit""".split()
 
 STEER_REASONS = ("steer-in-rate steer-in-share steer-out-" + """stale header source protocol icmp-type fragment option port loopback multicast
-denied local no-route too-big rate link-local tiny orphan overlap""".replace("\n", " ").replace(" ", " steer-out-")).split()
+denied local no-route too-big rate link-local tiny orphan overlap""".replace("\n", " ").replace(" ", " steer-out-")
+                 + """ steer-link-gone steer-link-vlan steer-link-ethertype steer-link-onlink steer-link-gso-type steer-link-gso-size
+steer-link-csum-start steer-link-csum-offset steer-link-port steer-link-quiet steer-link-share""").split()
 
 
 def mapped(address):

@@ -11,7 +11,7 @@ import tempfile
 import threading
 
 from .broker import Broker, slice_section
-from .monitor import DROPPED, SLICES, TRAFFIC
+from .monitor import DROPPED, LINK_TRAFFIC, LINKS, SLICES, TRAFFIC
 from .proto import STEER_REASONS, mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
@@ -35,9 +35,10 @@ class Rogue:
         os.chmod(path, 0o777)
         self.listener.listen()
         self.listener.settimeout(20)
-        self.lifeline = self.channel = self.tun = self.tap = self.traffic = None
-        self.blocks = []
-        self.addresses = {}
+        self.lifeline = self.channel = self.tun = self.tap = None
+        self.blocks = {}  # open bytes by (address index, class)
+        self.addresses, self.controls = {}, {}
+        self.traffic = self.link_traffic = None
 
     def take_over(self):
         """Waits for rogue-relay, takes the configuration in, and tells the monitor that all is well."""
@@ -51,8 +52,14 @@ class Rogue:
             if kind == NETNS:
                 self.tun, self.tap = fds[0], fds[2]
                 self.traffic = mmap.mmap(fds[1], TRAFFIC * SLICES)
+                self.link_traffic = mmap.mmap(fds[3], LINK_TRAFFIC * LINKS, prot=mmap.PROT_READ)
+                os.close(fds[1])
+                os.close(fds[3])
             elif kind == BLOCK:
-                self.blocks.append(mmap.mmap(fds[0], PORTS))
+                self.blocks[data[12], data[13]] = mmap.mmap(fds[0], PORTS)
+                os.close(fds[0])
+            elif kind == SLICE:
+                self.controls[struct.unpack_from("=I", data, 8)[0]] = socket.socket(fileno=fds[0])
             elif kind == ADDRESS:
                 index = data[12]
                 self.addresses[bytes(data[16:32])] = index
@@ -77,7 +84,7 @@ class Rogue:
 
     def scribble(self):
         """Opens everything that can be opened."""
-        for block in self.blocks:
+        for block in self.blocks.values():
             block[:] = b"\1" * PORTS
 
     def dropped(self):
@@ -101,12 +108,12 @@ class Rogue:
             if fd is not None:
                 os.close(fd)
         self.tun = self.tap = None
-        for block in self.blocks:
-            block.close()
-        if self.traffic is not None:
-            self.traffic.close()
-            self.traffic = None
-        self.blocks = []
+        for memory in (*self.blocks.values(), self.traffic, self.link_traffic):
+            if memory:
+                memory.close()
+        for sock in self.controls.values():
+            sock.close()
+        self.blocks, self.controls, self.traffic, self.link_traffic = {}, {}, None, None
         self.channel = self.lifeline = None
 
     def close(self):
@@ -117,9 +124,9 @@ class Rogue:
 
 
 @contextlib.contextmanager
-def taken_over(pair, *sections):
-    """A broker whose relay is the rogue; yields (rogue, broker)."""
-    villain = Rogue()
+def taken_over(pair, *sections, kind=None):
+    """A broker whose relay is the rogue, or of a kind derived from it; yields (rogue, broker)."""
+    villain = (kind or Rogue)()
     broker = Broker(pair.host, *(sections or (slice_section(extra="local = no"),)), start=False, relay=villain.program)
     thread = threading.Thread(target=villain.take_over)
     thread.start()

@@ -452,14 +452,16 @@ static __always_inline enum steer_reason form(struct __sk_buff *skb, const struc
  */
 static __always_inline bool is_tiny(struct __sk_buff *skb, const struct packet *p, int class)
 {
-	__u32 left = p->length - p->transport;
+	__u32 left = p->length - p->transport, at = class == CLASS_TCP ? TCP_DATA_OFFSET : DCCP_DATA_OFFSET;
 	__u8 words;
 
 	if (p->length < p->transport || left < header_min(class))
 		return true;
-	if (class != CLASS_TCP)
+	if (class != CLASS_TCP && class != CLASS_DCCP)
 		return false;
-	return !load(skb, p->transport + TCP_DATA_OFFSET, &words, sizeof(words)) || (words >> 4) * 4 > left;
+	if (!load(skb, p->transport + at, &words, sizeof(words)))
+		return true;
+	return (class == CLASS_TCP ? words >> 4 : words) * 4U > left;
 }
 
 /**

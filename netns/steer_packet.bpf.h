@@ -58,6 +58,7 @@ enum icmp_type {
 	ICMP_TIMESTAMPREPLY = 14,
 };
 #define TCP_DATA_OFFSET 12 /* where a TCP header says how long it is, words in the upper half of the byte */
+#define DCCP_DATA_OFFSET 4 /* the same of a DCCP header, words */
 #define ICMP_HEADER 8 /* bytes before the inner packet of an error, of either family */
 
 union address {

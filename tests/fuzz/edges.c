@@ -61,9 +61,10 @@ static const char *const addresses4[] = {HOST4,         SECOND4,       PEER4,   
 					 FAR4VIA6,      DENIED4,       FORBIDDEN4,  "127.0.0.1",
 					 "0.0.0.0",     "0.1.2.3",     "224.0.0.1", "255.255.255.255",
 					 "10.11.0.255", "169.254.1.1", "240.0.0.1", "203.0.113.9"};
-static const char *const addresses6[] = {HOST6,           SECOND6,   PEER6,     FAR6,         FAR6,      DENIED6,
-					 FORBIDDEN6,      "::1",     "::",      "::2",        "ff02::1", "ff05::1:3",
-					 "::ffff:" HOST4, "fe80::1", "fec0::1", "2001:db8::9"};
+static const char *const addresses6[] = {
+	HOST6,     SECOND6,      PEER6, FAR6,      FAR6,        DENIED6,           FORBIDDEN6,
+	"::1",     "::",         "::2", "ff02::1", "ff05::1:3", ("::ffff:" HOST4), "fe80::1",
+	"fec0::1", "2001:db8::9"};
 static_assert(ARRAY_SIZE(addresses4) == ARRAY_SIZE(addresses6), "chosen by one number");
 
 static const uint16_t ports[] = {PORT, PORT_OTHER, PORT_CLOSED, PORT_UNHELD, PORT_LOCAL, PORT_HOST, 0, 443};

@@ -89,6 +89,13 @@ static size_t put_transport(uint8_t *to, const struct recipe *r, bool v6)
 		to[13] = 0x10; /* ACK */
 		return 20;
 	}
+	if (r->protocol == DCCP) { /* DataAck, with options */
+		put16(to, r->sport);
+		put16(to + 2, r->dport);
+		to[4] = 5;
+		to[8] = 4 << 1 | 1;
+		return 20;
+	}
 	if (r->protocol == ICMP) {
 		bool reply = v6 ? r->type == 129 : r->type == 0 || r->type == 14;
 

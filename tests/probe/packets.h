@@ -14,6 +14,7 @@
 #define UDP 17
 #define ICMP 1 /* stands for ICMPv6 in an IPv6 packet */
 #define ICMPV6 58
+#define DCCP 33
 #define HOP_BY_HOP 0x100 /* stands for 0, which is the usual */
 #define ROUTING 43
 #define DESTINATION 60

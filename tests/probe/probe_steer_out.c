@@ -144,6 +144,8 @@ static const struct refusal refusals[] = {
 	R(0, OUT_FRAGMENT, "fragment beyond the datagram's end", V6, LATER(8191), .payload = 8),
 	R(0, OUT_TINY, "first fragment of 16 bytes of TCP", V4, FIRST, .protocol = TCP, .header = 8, .sport = PORT_LOCAL),
 	R(0, OUT_TINY, "first fragment of 16 bytes of TCP", V6, FIRST, .protocol = TCP, .header = 8, .sport = PORT_LOCAL),
+	R(0, OUT_TINY, "first fragment of 16 bytes of DCCP", V4, FIRST, .protocol = DCCP, .header = 8, .sport = PORT_LOCAL),
+	R(0, OUT_TINY, "first fragment of 16 bytes of DCCP", V6, FIRST, .protocol = DCCP, .header = 8, .sport = PORT_LOCAL),
 	R(0, OUT_OPTION, "later fragment with a source route", V4, LATER(5), .option = 131),
 	R(0, OUT_OPTION, "later fragment with a routing header", V6, LATER(5), .first = ROUTING),
 	R(0, OUT_OPTION, "loose source route", V4, .option = 131),

@@ -223,6 +223,40 @@ static int find_own(int argc, char **argv, int *at, const char **slice)
 }
 
 /**
+ * run_named() - run the subcommand that is named
+ * @cmd: options
+ * @argc: how many arguments, without options
+ * @argv: arguments, from the subcommand on
+ * @slice: of -s, or NULL
+ *
+ * Return: exit status
+ */
+static int run_named(struct cmd *cmd, int argc, char **argv, const char *slice)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		int arguments = commands[i].argument ? 1 : 0;
+
+		if (strcmp(argv[0], commands[i].name))
+			continue;
+		if (argc - 1 != arguments) {
+			cmd_error("usage: saferaw [-s SLICE] %s [--json] %s", commands[i].name,
+				  arguments ? commands[i].argument : "");
+			return CMD_FAILED;
+		}
+		if (cmd->openmetrics && commands[i].run != cmd_stats) {
+			cmd_error("--openmetrics goes with stats alone");
+			return CMD_FAILED;
+		}
+		cmd->argument = arguments ? argv[1] : NULL;
+		return run_command(cmd, commands[i].run, slice);
+	}
+	cmd_error("'%s' is no command: see saferaw --help", argv[0]);
+	return CMD_FAILED;
+}
+
+/**
  * main() - read the command line
  *
  * Options may stand before and after the subcommand.
@@ -231,7 +265,6 @@ int main(int argc, char **argv)
 {
 	const char *slice = NULL, *config = NULL;
 	struct cmd cmd = {0};
-	unsigned i;
 	int opt, at, own = find_own(argc, argv, &at, &slice);
 
 	if (own >= 0)
@@ -257,28 +290,11 @@ int main(int argc, char **argv)
 			return CMD_FAILED; /* getopt_long() has said why */
 		}
 	}
-	if (optind < argc && (!strcmp(argv[optind], "reserve") || !strcmp(argv[optind], "release")))
-		return cmd_reserve(argc - optind, argv + optind, config);
-	for (i = 0; i < ARRAY_SIZE(commands); i++) {
-		int arguments = commands[i].argument ? 1 : 0;
-
-		if (optind == argc || strcmp(argv[optind], commands[i].name))
-			continue;
-		if (argc - optind - 1 != arguments) {
-			cmd_error("usage: saferaw [-s SLICE] %s [--json] %s", commands[i].name,
-				  arguments ? commands[i].argument : "");
-			return CMD_FAILED;
-		}
-		if (cmd.openmetrics && commands[i].run != cmd_stats) {
-			cmd_error("--openmetrics goes with stats alone");
-			return CMD_FAILED;
-		}
-		cmd.argument = arguments ? argv[optind + 1] : NULL;
-		return run_command(&cmd, commands[i].run, slice);
-	}
-	if (optind < argc)
-		cmd_error("'%s' is no command: see saferaw --help", argv[optind]);
-	else
+	if (optind == argc) {
 		help(stderr);
-	return CMD_FAILED;
+		return CMD_FAILED;
+	}
+	if (!strcmp(argv[optind], "reserve") || !strcmp(argv[optind], "release"))
+		return cmd_reserve(argc - optind, argv + optind, config);
+	return run_named(&cmd, argc - optind, argv + optind, slice);
 }

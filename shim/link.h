@@ -34,6 +34,8 @@ struct link_class {
 	struct link *link;
 	struct hold *hold;         /* NULL: no ports, or none yet */
 	struct policy_range block; /* hi 0: no ports */
+	unsigned passed;           /* of its own choice: how many candidates came before */
+	bool refused;              /* by the monitor */
 	struct policy_flow policy; /* what may leave translated */
 };
 
@@ -62,7 +64,8 @@ struct link {
 	uint8_t waiting;                /* answers about ports that are to come */
 	int error;                      /* the first refusal among those */
 	unsigned tries;                 /* choices that the monitor has refused */
-	unsigned start, passed;         /* of the choice: where to start, how many candidates came after that */
+	unsigned start, passed;         /* of a common choice: where to start, how many candidates came before */
+	bool apart;                     /* there is none: each class has its own */
 	struct link_class class[STEER_LINK_CLASSES];
 	struct napt *napt;              /* from ASKING on */
 	struct steer_link_traffic before; /* of an earlier link of this number */

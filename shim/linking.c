@@ -20,9 +20,10 @@
  *
  * Blocks begin at multiples of STEER_LINK_UNIT. A block that the relay chooses
  * is the same for all classes where the slice's ranges have such a one that is
- * free, else each class gets its own; it looks from a random place on. What
- * the relay knows as taken is passed over; what the monitor refuses (a socket
- * of the host's) is passed over so many times, then the request fails.
+ * free, else each class gets its own; it looks from a random place of the
+ * ranges on. What the relay knows as taken is passed over; what the monitor
+ * refuses (a socket of the host's, another user's quarantine) is passed over
+ * whole so many times, then the request fails.
  */
 #include "linking.h"
 
@@ -32,7 +33,7 @@
 #include "log.h"
 #include "util.h"
 
-#define TRIES_MAX 16
+#define TRIES_MAX 64
 #define UNITS (STEER_PORTS / STEER_LINK_UNIT)
 #define COUNT_MAX (STEER_PORTS - STEER_LINK_UNIT) /* ports of a block: port 0 is in none */
 
@@ -179,6 +180,36 @@ static bool set_blocks(struct link *link, const struct proto_link *ask)
 }
 
 /**
+ * random_place() - where a choice begins
+ * @link: link
+ *
+ * Return: a place in the ranges of the first class to be chosen for, in units
+ */
+static unsigned random_place(const struct link *link)
+{
+	const struct policy_slice *policy = &link->slice->policy;
+	const unsigned class = (unsigned)__builtin_ctz(link->chosen);
+	uint32_t total = 0, at;
+	unsigned i;
+
+	for (i = 0; i < policy->ranges; i++)
+		if (policy->range[i].class == class)
+			total += policy->range[i].hi - policy->range[i].lo + 1U;
+	random_bytes(&at, sizeof(at));
+	at %= total;
+	for (i = 0; i < policy->ranges; i++) {
+		uint32_t ports = policy->range[i].hi - policy->range[i].lo + 1U;
+
+		if (policy->range[i].class != class)
+			continue;
+		if (at < ports)
+			break;
+		at -= ports;
+	}
+	return (policy->range[i].lo + at) / STEER_LINK_UNIT;
+}
+
+/**
  * misfit() - whether a class could have its block somewhere
  * @link: link
  * @class: enum steer_class
@@ -242,20 +273,19 @@ static bool choose_common(struct link *link)
 /**
  * choose_one() - find a block for one class
  * @link: link
- * @class: enum steer_class
- * @n: place to begin at
+ * @class: enum steer_class; passes over what does not fit
  *
- * Return: whether there is one
+ * Return: whether there is one (any more)
  */
-static bool choose_one(struct link *link, unsigned class, unsigned n)
+static bool choose_one(struct link *link, unsigned class)
 {
-	unsigned end = n + UNITS, on;
+	unsigned *passed = &link->class[class].passed, on;
 
-	while (n < end && (on = misfit(link, class, place(link, n))))
-		n += on;
-	if (n < end)
-		set_block(link, class, place(link, n));
-	return n < end;
+	while (*passed < UNITS && (on = misfit(link, class, place(link, *passed))))
+		*passed += on;
+	if (*passed < UNITS)
+		set_block(link, class, place(link, *passed));
+	return *passed < UNITS;
 }
 
 /**
@@ -266,15 +296,33 @@ static bool choose_one(struct link *link, unsigned class, unsigned n)
  */
 static bool choose(struct link *link)
 {
-	unsigned class, n;
+	unsigned class;
 
-	if (!link->chosen || choose_common(link))
+	if (!link->chosen || (!link->apart && choose_common(link)))
 		return true;
-	n = link->passed++;
+	link->apart = true;
 	for (class = 0; class < STEER_LINK_CLASSES; class ++)
-		if (link->chosen & 1U << class && !choose_one(link, class, n))
+		if (link->chosen & 1U << class && !choose_one(link, class))
 			return false;
 	return true;
+}
+
+/**
+ * pass_on() - the monitor has refused what was chosen: pass over it
+ * @link: link
+ *
+ * What is in the way may be another user's block in quarantine, so a common
+ * choice goes on behind the block; when that has led nowhere, choices apart go
+ * on by the smallest step.
+ */
+static void pass_on(struct link *link)
+{
+	unsigned class;
+
+	if (!link->apart)
+		link->passed += link->count / STEER_LINK_UNIT - 1U;
+	for (class = 0; class < STEER_LINK_CLASSES && link->apart; class ++)
+		link->class[class].passed += link->class[class].refused;
 }
 
 static void reserve(struct link *link);
@@ -331,8 +379,10 @@ static void ask_device(struct link *link)
  */
 static void answered(struct hold_waiter *waiter, int error)
 {
-	struct link *link = container_of(waiter, struct link_class, waiter)->link;
+	struct link_class *class = container_of(waiter, struct link_class, waiter);
+	struct link *link = class->link;
 
+	class->refused = error != 0;
 	if (!link->error)
 		link->error = error;
 	if (--link->waiting)
@@ -343,10 +393,12 @@ static void answered(struct hold_waiter *waiter, int error)
 		return;
 	}
 	link_drop_ports(link);
-	if (link->chosen && error == EADDRINUSE && ++link->tries < TRIES_MAX)
+	if (link->chosen && error == EADDRINUSE && ++link->tries < TRIES_MAX) {
+		pass_on(link);
 		reserve(link);
-	else
+	} else {
 		fail(link, error, text_of(port_refusals, error));
+	}
 }
 
 /**
@@ -446,12 +498,13 @@ void linking_begin(struct link_user *user, struct slice *slice, const struct ope
 	link->user = user;
 	user->link = link;
 	link->control_fd = control_fd;
-	random_bytes(&link->start, sizeof(link->start));
-	link->start %= UNITS;
-	if (set_blocks(link, ask))
-		reserve(link);
-	else
+	if (!set_blocks(link, ask)) {
 		fail(link, EACCES, "a port is not in the slice's ranges");
+		return;
+	}
+	if (link->chosen)
+		link->start = random_place(link);
+	reserve(link);
 }
 
 /**

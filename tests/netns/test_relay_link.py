@@ -128,10 +128,21 @@ def test_refusals():
         raises(errno.EADDRINUSE, client.link, ports=(40032,) * 3, count=16)
         relay.busy = {(0, 40000 + 16 * unit) for unit in range(12)}
         link = client.link(count=800)
-        check(link.blocks[0][0] >= 40192, f"block {link.blocks[0]}")
+        check(link.blocks[0][0] >= 40192, f"block {link.blocks[0]}")  # beyond the busy ports by the smallest step
         flow.close()
         equal(client.stats()["grants"], 2, "grants")
         check(relay.wait(lambda: relay.fds() == fds - 1), "fds that stay")
+
+
+def test_quarantine():
+    """Blocks that only the monitor knows as taken are passed over whole; a choice is somewhere in the ranges, not always at their start."""
+    with Monitor([Slice(ranges=((0, 10000, 60000), (1, 10000, 60000), (2, 10000, 60000)), clients=100)]) as relay:
+        relay.busy = {(1, port) for port in range(10000, 22000)}
+        clients = [relay.client() for _ in range(20)]
+        blocks = [client.link().blocks[0][0] for client in clients]
+        check(all(lo >= 22000 for lo in blocks), f"{blocks}")
+        check(max(blocks) - min(blocks) > 10000, f"always the same place: {blocks}")
+        check(len(relay.reserves) < 20 * 3 * 64, f"{len(relay.reserves)} questions to the monitor")
 
 
 def test_fds():
@@ -206,7 +217,7 @@ def test_orphan():
 
 def test_translation():
     """Out from any port and back, each class in each family: byte by byte what is sent from a pool port."""
-    with Monitor([Slice()]) as relay:
+    with Monitor([Slice(), TWO]) as relay:
         client = relay.client()
         link = client.link()
         for kind in (proto.TCP, proto.UDP, proto.ICMP):
@@ -226,6 +237,7 @@ def test_translation():
         stats = client.stats()
         equal((stats["rx_packets"], stats["tx_packets"]), (6, 6), "slice's counts")
         check(relay.wait(lambda: relay.drained() == 6 and relay.tap_drained() == 6), "what was drained")
+        raises(errno.ENOENT, relay.client("news", "two").mappings, 1)
         raises(errno.ENOENT, client.mappings, 2)
         raises(errno.ENOENT, client.mappings, 5000)
 
@@ -478,7 +490,7 @@ def test_netns_gone():
 
 
 if __name__ == "__main__":
-    tap.main(test_request, test_blocks, test_refusals, test_fds, test_alone, test_unfinished, test_orphan, test_translation,
+    tap.main(test_request, test_blocks, test_refusals, test_quarantine, test_fds, test_alone, test_unfinished, test_orphan, test_translation,
              test_errors_back, test_host, test_hostile, test_arrivals, test_fragments,
              test_exhaustion, test_listing, test_strict, test_gone, test_reload,
              test_addresses, test_netns_gone, modes=("auto",))

@@ -233,6 +233,10 @@ START_TEST(host)
 	make(&p, version, class, remote(version), 53, local(version), mapping->outer_port, true);
 	ck_assert_ptr_null(in(napt, &p));
 
+	make(&p, version, class, local(version), mapping->outer_port, remote(version), 53, false);
+	packet_error(&want, version == 4 ? 11 : 3, &p, p.len);
+	ck_assert_ptr_null(in(napt, &want)); /* an error about what was not sent */
+
 	packet_ip(&p, version, local(version), local(version), icmp_protocol(version));
 	packet_icmp(&p, version == 4 ? 3 : 1, version == 4 ? 3 : 4, 0);
 	packet_add(&p, left.b, left.len);
@@ -392,6 +396,9 @@ START_TEST(connection)
 		{false, FIN | ACK, NAPT_CLOSING},
 		{true, ACK, NAPT_CLOSING},
 		{true, SYN, NAPT_NEW}, /* again from the same port */
+		{false, SYN | ACK, NAPT_NEW},
+		{true, ACK, NAPT_ESTABLISHED},
+		{true, SYN, NAPT_NEW},
 		{false, RST | ACK, NAPT_CLOSING},
 		{true, RST, NAPT_CLOSING},
 	};

@@ -116,13 +116,14 @@ class Link:
 class Client:
     """A conversation. Raises OSError with the errno that the broker gave."""
 
-    def __init__(self, path, name=None, hello=True, seconds=10.0):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, path, name=None, hello=True, seconds=10.0, sock=None):
+        self.socket = sock or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(seconds)
         self.ident = 0
         self.events = []
-        with user(name) if name else contextlib.nullcontext():
-            self.socket.connect(path)
+        if not sock:  # else it is connected
+            with user(name) if name else contextlib.nullcontext():
+                self.socket.connect(path)
         if hello:
             self.slice = self.hello()
 

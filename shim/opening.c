@@ -242,8 +242,7 @@ static bool spies(const struct slice *slice, const struct opener *opener, const 
 
 	if (ask->kind != PROTO_KIND_SNIFFER || !ask->port || opener->sniffs.kind)
 		return false;
-	return !ports_may_claim(&slice->netns->shard.ports, addresses, &span, (uint16_t)slice_number(slice),
-				opener->uid);
+	return ports_of_others(&slice->netns->shard.ports, addresses, &span, opener->uid);
 }
 
 /**

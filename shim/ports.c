@@ -74,6 +74,30 @@ bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct
 }
 
 /**
+ * ports_of_others() - whether another user has any of some ports, which are one slice's
+ * @ports: table
+ * @addresses: bit mask of address indices
+ * @span: class and ports
+ * @uid: of who asks
+ */
+bool ports_of_others(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint32_t uid)
+{
+	unsigned port;
+
+	for (; addresses; addresses &= addresses - 1) {
+		unsigned address = (unsigned)__builtin_ctz(addresses);
+
+		for (port = span->lo; port <= span->hi; port++) {
+			const struct port *p = ports_find(ports, address, span->class, (uint16_t)port);
+
+			if (p && p->uid != uid)
+				return true;
+		}
+	}
+	return false;
+}
+
+/**
  * ports_first_taken() - the first of some ports that anybody has
  * @ports: table
  * @addresses: bit mask of address indices

@@ -62,6 +62,7 @@ static inline const struct port *ports_find(const struct ports *ports, unsigned 
 void ports_free(struct ports *ports);
 bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint16_t slice,
 		     uint32_t uid);
+bool ports_of_others(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint32_t uid);
 int ports_first_taken(const struct ports *ports, uint32_t addresses, const struct policy_range *span);
 int ports_claim(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice, uint32_t uid);
 void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span);

@@ -205,6 +205,23 @@ def test_sniffer_takes_nothing():
         equal(sniffer.recv(0), None, "nothing of theirs")
 
 
+def test_links():
+    """A sniffer may be on the ports of its own user's link, and sees nothing of it; an icmp-error flow may not."""
+    with Monitor([Slice(users=("games", "news"))]) as relay:
+        client, other = relay.client(), relay.client("news")
+        lo, _, direct = client.link(count=32, ports=(40032,) * 3).blocks[UDP]
+        sniffers = [client.open(UDP, port=lo - 1, count=34, kind=SNIFFER), client.open(CLASS_ANY, kind=SNIFFER)]
+        raises(errno.EPERM, other.open, UDP, port=lo, kind=SNIFFER)
+        raises(errno.EADDRINUSE, client.open, UDP, port=lo, kind=ICMP_ERROR)
+        relay.from_link(1, outbound(UDP, HERE, FAR, 50000))
+        left = Packet(relay.sent())
+        check(left.sport > direct, "not translated")
+        relay.arrive(inbound(UDP, FAR, HERE, left.sport))
+        check(relay.to_link(), "nothing came to the link")
+        client.stats()
+        equal([sniffer.recv(0) for sniffer in sniffers], [None, None], "at the sniffers")
+
+
 def test_icmp_error():
     """Errors reach icmp-error flows by the inner header, whether or not a consumer is there, and nothing else does."""
     with Monitor([Slice()]) as relay:

@@ -202,12 +202,12 @@ __noinline int parse_v4(struct __sk_buff *skb, __u32 base, struct packet *p)
 static long step_option(__u32 i, void *arg)
 {
 	struct options *o = arg;
-	__u8 option[2];
+	__u8 option[2] = {};
 
 	if (o->at >= o->end)
 		return 1;
-	/* reading one byte too much is no harm: a transport header follows */
-	if (!load(o->skb, o->at, option, sizeof(option))) {
+	/* behind the last byte there may be nothing */
+	if (!load(o->skb, o->at, option, o->end - o->at > 1 ? 2 : 1)) {
 		o->broken = true;
 		return 1;
 	}
@@ -515,11 +515,11 @@ static __always_inline enum steer_reason fragment_reason(const struct packet *p)
 __noinline int options_reason(struct __sk_buff *skb, __u32 end)
 {
 	__u32 offset = sizeof(struct iphdr);
-	__u8 option[2];
+	__u8 option[2] = {};
 
 	for (int i = 0; i < IP_OPTIONS_MAX && offset < end; i++) {
-		/* reading one byte too much is no harm: something follows the header */
-		if (!load(skb, offset, option, sizeof(option)))
+		/* behind the last byte there may be nothing */
+		if (!load(skb, offset, option, end - offset > 1 ? 2 : 1))
 			return STEER_OUT_HEADER;
 		if (option[0] == IPOPT_LSRR || option[0] == IPOPT_SSRR)
 			return STEER_OUT_OPTION;

@@ -84,7 +84,7 @@ static struct {
 	uint8_t address4[ARRAY_SIZE(addresses4)][16], address6[ARRAY_SIZE(addresses6)][16];
 	int steer_in;
 	unsigned waiting, fragment_id;
-	struct expected expected[BATCH];
+	struct expected expected[3 * BATCH]; /* a packet and a pair of fragments for each */
 	uint64_t done, passed, refused[STEER_REASONS_N], taken, left, wire, pairs;
 } all;
 
@@ -229,6 +229,9 @@ static void make(void)
 			    "ip neigh replace %s lladdr %02x:%02x:%02x:%02x:%02x:%02x nud permanent dev up0", *a,
 			    mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	world_shell(all.world->peer, "ip addr flush dev wire0");
+	/* fragments that are left to the host wait for the rest of their datagram: it shall not say that none came */
+	world_sysctl(all.world->ns.fd, "ipv4/ipfrag_time", "100000");
+	world_sysctl(all.world->ns.fd, "ipv6/ip6frag_time", "100000");
 	world_steer(all.world);
 	all.steer_in = find_program("steer_in");
 	setsockopt(all.world->wire, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
@@ -420,8 +423,13 @@ static bool is_onlink(const struct shape *shape)
 	return !memcmp(to, all.address6[0], 8) && memcmp(to, all.address6[OWN], 16);
 }
 
-/** out() - one packet through steer_out */
-static void out(struct shape *shape)
+/**
+ * judge_out() - one packet through steer_out
+ * @shape: packet; completed as the relay does it, if that sends it
+ *
+ * Return: why it was dropped, STEER_REASONS_N when it was not.
+ */
+static unsigned judge_out(struct shape *shape)
 {
 	bool sends = relay_sends(shape), excused, self;
 	reference_set reasons;
@@ -438,7 +446,7 @@ static void out(struct shape *shape)
 			disagree("out", reference_text(reasons, text), shape->byte, shape->size);
 		if (!self && !is_onlink(shape))
 			expect(shape->byte, shape->size);
-		return;
+		return reason;
 	}
 	all.refused[reason]++;
 	excused = (reason == STEER_OUT_NO_ROUTE && is_onlink(shape)) ||
@@ -448,6 +456,83 @@ static void out(struct shape *shape)
 	snprintf(seen, sizeof(seen), "%s; the reference says %s", steer_name(reason), reference_text(reasons, text));
 	if (!excused && (passage == REFERENCE_PASSES || !reason_fits(reason, reasons)))
 		disagree("out", seen, shape->byte, shape->size);
+	return reason;
+}
+
+/**
+ * make_fragment() - make a packet a fragment of a datagram
+ * @shape: packet
+ * @offset: in the datagram, bytes; 0 for the first, which has more behind it
+ * @id: of the datagram
+ *
+ * Return: false where it is too short.
+ */
+static bool make_fragment(struct shape *shape, unsigned offset, unsigned id)
+{
+	uint8_t *b = shape->byte;
+	unsigned version = shape->size ? b[0] >> 4 : 0;
+
+	if (version == 4 && shape->size >= 28) {
+		b[4] = (uint8_t)(id >> 8);
+		b[5] = (uint8_t)id;
+		b[6] = (uint8_t)(offset / 8 >> 8) | (offset ? 0 : 0x20);
+		b[7] = (uint8_t)(offset / 8);
+	} else if (version == 6 && shape->size >= 48 && shape->size + 8 <= SHAPE_ROOM && b[6]) {
+		memmove(b + 48, b + 40, shape->size - 40);
+		shape->size += 8;
+		memcpy(b + 40,
+		       (const uint8_t[]){b[6], 0, (uint8_t)(offset >> 8), (uint8_t)offset | !offset,
+					 (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id},
+		       8);
+		b[6] = 44;
+	} else {
+		return false;
+	}
+	shape_repair(shape, true, true);
+	return true;
+}
+
+/** out_pair() - a first fragment, and one that goes on where it ends or earlier: it leaves after one that has left */
+static void out_pair(const struct shape *shape)
+{
+	unsigned header = shape->size && shape->byte[0] >> 4 == 6 ? 40 : 4 * (shape->byte[0] & 15u), data, back,
+		 reason;
+	unsigned id = ++all.fragment_id;
+	struct shape first = *shape, later;
+	bool left;
+
+	if (shape->size < header + 8 || shape->size > MTU - 8)
+		return;
+	data = (unsigned)(shape->size - header) & ~7u;
+	first.size = header + data;
+	if (!make_fragment(&first, 0, id))
+		return;
+	left = judge_out(&first) == STEER_REASONS_N;
+	later = *shape;
+	later.size = header + 8;
+	memcpy(later.byte, first.byte, header); /* with the source that was filled in */
+	if (header == 40)
+		later.byte[6] = shape->byte[6];
+	back = dice_one_in(&all.dice, 4) ? 8 : 0;
+	if (data - back == 0 || !make_fragment(&later, data - back, id))
+		return;
+	all.pairs++;
+	reason = judge_out(&later);
+	if ((reason == STEER_REASONS_N) != (left && !back) || (left && back && reason != STEER_OUT_OVERLAP))
+		disagree("out",
+			 left ? "a later fragment, after its first had left"
+			      : "a later fragment, its first was dropped",
+			 later.byte, later.size);
+}
+
+/** out() - one packet through steer_out, now and then with fragments */
+static void out(struct shape *shape)
+{
+	const struct shape whole = *shape;
+
+	judge_out(shape);
+	if (dice_one_in(&all.dice, PAIR_SHARE))
+		out_pair(&whole);
 }
 
 /** make_frame() - a packet as it is on the wire; returns the frame's size */
@@ -480,32 +565,6 @@ static bool run_in(const uint8_t *frame, size_t size)
 	return opts.retval == TC_ACT_REDIRECT;
 }
 
-/** make_fragment() - make a packet a fragment of a datagram, the first or a later one; false where it is too short */
-static bool make_fragment(struct shape *shape, bool later, unsigned id)
-{
-	uint8_t *b = shape->byte;
-	unsigned version = shape->size ? b[0] >> 4 : 0;
-
-	if (version == 4 && shape->size >= 28) {
-		b[4] = (uint8_t)(id >> 8);
-		b[5] = (uint8_t)id;
-		b[6] = later ? 0 : 0x20;
-		b[7] = later ? 4 : 0;
-	} else if (version == 6 && shape->size >= 48 && shape->size + 8 <= SHAPE_ROOM && b[6]) {
-		memmove(b + 48, b + 40, shape->size - 40);
-		shape->size += 8;
-		memcpy(b + 40,
-		       (const uint8_t[]){b[6], 0, 0, later ? 32 : 1, (uint8_t)(id >> 24), (uint8_t)(id >> 16),
-					 (uint8_t)(id >> 8), (uint8_t)id},
-		       8);
-		b[6] = 44;
-	} else {
-		return false;
-	}
-	shape_repair(shape, true, true);
-	return true;
-}
-
 /** in_pair() - a first fragment, the next one of its datagram, and one of a datagram that nobody began */
 static void in_pair(const struct shape *shape)
 {
@@ -514,7 +573,7 @@ static void in_pair(const struct shape *shape)
 	unsigned id = ++all.fragment_id;
 	bool taken;
 
-	if (!make_fragment(&first, false, id) || !make_fragment(&later, true, id) || !make_fragment(&stray, true, id))
+	if (!make_fragment(&first, 0, id) || !make_fragment(&later, 32, id) || !make_fragment(&stray, 32, id))
 		return;
 	stray.byte[shape->byte[0] >> 4 == 4 ? 12 : 8] ^= 0x80; /* of a host that sends nothing else */
 	shape_repair(&stray, false, true);

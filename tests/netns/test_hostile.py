@@ -143,24 +143,48 @@ def test_taken_over_relay():
         scene.judge(villain.write)
 
 
+def wire(pair):
+    """A function that sends a packet from the peer as it is."""
+    raw = pair.peer.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    raw.bind(("eth0", 0))
+    ether = b"".join(bytes.fromhex(namespace.run("cat", "/sys/class/net/eth0/address").strip().replace(":", ""))
+                     for namespace in (pair.host, pair.peer))
+    return lambda packet: raw.send(ether + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\0") + packet)
+
+
+def test_innocent():
+    """What only looks special passes, as it is: out to the wire, and in to the flow."""
+    with Scene() as scene, Broker(scene.pair.host, *SECTIONS) as broker:
+        clients, arrive = Clients(broker), wire(scene.pair)
+        for row in hostile.INNOCENT:
+            for arriving in (False, True)[:1 + (row.verdict == hostile.BOTH)]:
+                for version, family in hostile.attacks(row, arriving):
+                    flow, stats = clients.flow(version, row)
+                    first, last = hostile.built(row, family)
+                    for packet in [*first, last]:
+                        if arriving:
+                            arrive(packet)
+                            while (got := flow.recv()) and got != packet:  # an answer of the peer's kernel to what left before
+                                pass
+                            tap.check(got, f"{row.name}, IPv{version}: the flow did not get {packet[:80].hex()}")
+                            continue
+                        flow.send(packet)
+                        tap.check(scene.witness.wait(lambda p, packet=packet: p.raw == packet),
+                                  f"{row.name}, IPv{version}: did not leave: {stats()}")
+
+
 def test_from_wire():
     """From the wire to a flow: refused for its reason, or left to the host; the flow does not hear of it."""
     with Pair() as pair, Broker(pair.host, *SECTIONS) as broker:
         clients, root = Clients(broker), proto.Client(broker.slice())
-        raw = pair.peer.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        raw.bind(("eth0", 0))
-        ether = b"".join(bytes.fromhex(namespace.run("cat", "/sys/class/net/eth0/address").strip().replace(":", ""))
-                         for namespace in (pair.host, pair.peer))
-
-        def arrive(packet):
-            raw.send(ether + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\0") + packet)
+        arrive = wire(pair)
 
         def stats():
             answer = root.netns()
             return {name: answer["rx"][name] + answer["unknown_rx"][name] for name in answer["rx"]}
 
         for row in hostile.ARRIVING:
-            for version, family in hostile.attacks(row):
+            for version, family in hostile.attacks(row, arriving=True):
                 flow, _ = clients.flow(version, row)
                 first, attack = hostile.built(row, family)
                 for packet in first:
@@ -208,14 +232,17 @@ def test_manual():
     """saferaw-verdicts(7) has every attack and every verdict, with tests that exist; saferaw-protocol(7) numbers them all."""
     families = {"4": "4", "6": "6", "46": "4 6"}
     page = "saferaw-verdicts.7"
-    sent, arriving, others = rows(page, ".Ss By a client"), rows(page, ".Ss From the wire"), rows(page, ".Ss Other verdicts")
+    sent, arriving = rows(page, ".Ss By a client"), rows(page, ".Ss From the wire")
+    others, steering = rows(page, ".Ss Other verdicts"), rows(page, ".Ss Other reasons of steering")
     tap.equal(sent, [(row.name, families[row.families], row.verdict, row.steering) for row in hostile.ROWS], "attacks by a client")
     tap.equal(arriving, [(row.name, families[row.families], row.verdict) for row in hostile.ARRIVING], "attacks from the wire")
     tap.check(len(sent) + len(arriving) >= 60, "fewer than 60 attacks")
     verdicts, reasons = in_header("policy.h", "VERDICTS"), in_header("steer.h", "STEER_REASONS")
     named = {row[2] for row in sent + arriving} | {row[0] for row in others}
     tap.equal({name for name, *_ in verdicts} - named, set(), "verdicts that the page does not have")
-    for _, _, test in others:
+    named = {f"steer-out-{row[3]}" for row in sent} | {row[0] for row in steering}
+    tap.equal({name for name, *_ in reasons} - named, set(), "reasons of steering that the page does not have")
+    for _, _, test in others + steering:
         file, function = test.split()
         tap.check(f"\ndef {function}(" in text("tests", "netns", f"{file}.py"), f"there is no {test}")
     tap.equal(rows("saferaw-protocol.7", ".Sh VERDICTS"),
@@ -227,4 +254,4 @@ def test_manual():
     tap.equal(proto.STEER_REASONS, [row[0] for row in reasons], "reasons in the harness")
 
 
-tap.main(test_client, test_taken_over_relay, test_from_wire, test_manual)
+tap.main(test_client, test_taken_over_relay, test_from_wire, test_innocent, test_manual)

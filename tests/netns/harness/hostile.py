@@ -12,7 +12,8 @@ the TUN itself takes no such packet, or LEAVES where only the relay can tell
 (which flow, which remote) or only the receiver is concerned.
 
 ARRIVING is the same for what comes from the wire to a flow: refused by the
-relay with a verdict, or left to the HOST by steering.
+relay with a verdict, or left to the HOST by steering. INNOCENT is what only
+looks special and must pass, out or in BOTH directions.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from . import packets, proto
 from .topology import HOST4, HOST6, PEER4, PEER6
 
 DEVICE, LEAVES, HOST = "device", "leaves", "host"
+OUT, BOTH = "out", "both"
 # The flows that packets are written to: protocol and port, the second slice may send fragments
 FLOWS = {"udp": (1, proto.UDP, 40001), "tcp": (1, proto.TCP, 40002), "icmp": (1, proto.ICMP, 40003), "connected": (1, proto.UDP, 40004),
          "fragments": (2, proto.UDP, 41001), "fragments-tcp": (2, proto.TCP, 41002)}
@@ -311,10 +313,39 @@ ARRIVING = tuple(Row(name, families, flow, verdict, "", build) for name, familie
 ))
 
 
-def attacks(row):
+# (name, families, flow, OUT or BOTH, how to build it)
+INNOCENT = tuple(Row(name, families, flow, ways, "", build) for name, families, flow, ways, build in (
+    ("a datagram", "46", "udp", BOTH, lambda f: f.udp()),
+    ("an empty datagram", "46", "udp", BOTH, lambda f: f.udp(payload=b"")),
+    ("a datagram without a checksum", "4", "udp", BOTH, lambda f: _changed(f.udp(), 26, b"\0\0")),
+    ("a segment", "46", "tcp", BOTH, lambda f: f.tcp()),
+    ("record route", "4", "udp", BOTH, lambda f: f.udp(options=b"\x07\x07\x04\0\0\0\0\x01")),
+    ("timestamp option", "4", "udp", BOTH, lambda f: f.udp(options=b"\x44\x08\x05\0\0\0\0\0")),
+    ("IPv4 router alert", "4", "udp", BOTH, lambda f: f.udp(options=b"\x94\x04\0\0")),
+    ("IPv6 router alert", "6", "udp", BOTH, lambda f: f.chain((HOP, b"\x05\x02\0\0\x01\0"))),
+    ("options that are all padding", "6", "udp", BOTH, lambda f: f.chain((HOP, bytes(6)), (DESTINATION, bytes(14)))),
+    ("an option that nobody knows", "6", "udp", BOTH, lambda f: f.chain((DESTINATION, b"\x1e\x04abcd"))),
+    ("an option that ends with its header", "6", "udp", BOTH, lambda f: f.chain((DESTINATION, b"\x01\x03abc\0"))),
+    ("eight extension headers", "6", "udp", BOTH, lambda f: f.chain((HOP, PAD), *[(DESTINATION, PAD)] * 7)),
+    ("a datagram that must not be fragmented", "4", "udp", BOTH, lambda f: f.udp(flags=2)),
+    ("the largest that the wire takes", "46", "udp", BOTH, lambda f: f.udp(payload=bytes(f.pick(1472, 1452)))),
+    ("echo request", "46", "icmp", OUT, lambda f: f.icmp(f.pick(8, 128))),
+    ("echo reply", "46", "icmp", BOTH, lambda f: f.icmp(f.pick(0, 129))),
+    ("timestamp request", "4", "icmp", OUT, lambda f: f.icmp(13, None, bytes(12))),
+    ("timestamp reply", "4", "icmp", BOTH, lambda f: f.icmp(14, None, bytes(12))),
+    ("first fragment with the header alone", "46", "fragments", BOTH, lambda f: f.piece(0, 8, ident=200)),
+    ("first fragment behind options", "6", "fragments", BOTH,
+        lambda f: f.chain((HOP, PAD), body=f.piece(0, 64, ident=201)[40:], protocol=FRAGMENT)),
+    ("later fragment", "46", "fragments", BOTH, lambda f: [f.piece(0, 64, ident=202), f.piece(64, ident=202)]),
+    ("last fragment before the one in the middle", "46", "fragments", BOTH,
+        lambda f: [f.piece(0, 64, ident=203), f.piece(128, ident=203), f.piece(64, 128, ident=203)]),
+))
+
+
+def attacks(row, arriving=False):
     """(family's version, Family) for each family that a row is of."""
     for version in map(int, row.families):
-        yield version, Family(version, row.flow, row in ARRIVING)
+        yield version, Family(version, row.flow, arriving)
 
 
 def built(row, family):

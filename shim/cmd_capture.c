@@ -304,6 +304,46 @@ static int run(struct capture *capture, int signals)
 	return more < 0 ? CMD_FAILED : CMD_OK;
 }
 
+/* What find_scope() looks for */
+struct scope {
+	uint64_t number;
+	bool all;
+};
+
+/**
+ * find_scope() - note whether the sniffer sees flows of all users, when this is it
+ * @row: a flow of the slice
+ * @arg: struct scope
+ *
+ * Return: 0
+ */
+static int find_scope(const struct proto_flow_row *row, void *arg)
+{
+	struct scope *scope = arg;
+
+	if (row->flow == scope->number)
+		scope->all = row->flags & PROTO_FLAG_ALL;
+	return 0;
+}
+
+/**
+ * announce() - say that the capture begins, and whose flows it sees
+ * @capture: open
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+static int announce(const struct capture *capture)
+{
+	struct cmd cmd = {.saferaw = capture->saferaw};
+	struct scope scope = {.number = saferaw_flow_number(capture->flow)};
+
+	if (cmd_each_flow(&cmd, find_scope, &scope) < 0)
+		return -1;
+	fprintf(stderr, "saferaw: capturing on slice %s, flows of %s\n", saferaw_slice(capture->saferaw),
+		scope.all ? "all users" : "your own");
+	return 0;
+}
+
 /**
  * conclude() - say how it went
  * @capture: capture that has come to its end
@@ -360,7 +400,8 @@ static int capture_slice(struct capture *capture, const struct asked *asked)
 	signals = catch_signals();
 	if (signals < 0)
 		return CMD_FAILED;
-	fprintf(stderr, "saferaw: capturing on slice %s\n", saferaw_slice(capture->saferaw));
+	if (announce(capture) < 0)
+		return CMD_FAILED;
 	status = written(capture) ? run(capture, signals) : CMD_FAILED; /* a reader gets the file's head now */
 	close_fd(&signals);
 	conclude(capture);

@@ -40,6 +40,7 @@ class Capture:
                                        stdout=stdout, stderr=subprocess.PIPE, bufsize=0)
         line = self.process.stderr.readline()
         self.ready = b"capturing on slice one" in line
+        self.sees_all = b"all users" in line
         self.said = "" if self.ready else line.decode()
 
     def read(self, size):
@@ -200,6 +201,7 @@ def test_whose():
         client = proto.Client(broker.slice(), "games")
         other, spy = Capture(pair, broker, user="news"), Capture(pair, broker, "tcp or udp", user="man")
         check(other.ready and spy.ready, other.said + spy.said)
+        equal((other.sees_all, spy.sees_all), (False, True), "whose flows they say that they see")
         flow = exchange(pair, client)
         equal([row[7:9] + row[10:11] for row in client.flows()], [(2, 255, 0x03), (2, 255, 0x83), (1, UDP, 0)],
               "kind, class and flags in the list")

@@ -255,7 +255,8 @@ static void hear(unsigned n)
 static struct shape_plan make_plan(const struct opened *opened, struct dice *dice)
 {
 	static const uint8_t protocols[] = {6, 17, 1, 132, 33, 136}; /* by enum reference_class */
-	static const char *const others[] = {"198.51.100.7", "2001:db8:7::7", "198.51.100.8", "2001:db8:7::8"};
+	static const char *const others[] = {"198.51.100.7", "2001:db8:7::7", "198.51.100.8", "2001:db8:7::8",
+					     "127.0.0.9",    "ff02::5",       "0.0.0.0",      "::ffff:198.51.100.7"};
 	const struct reference_flow *like = &opened->reference;
 	bool fits = opened->fd >= 0 && !dice_one_in(dice, 8);
 	struct shape_plan plan = {.version = fits ? like->version : 0};
@@ -270,7 +271,7 @@ static struct shape_plan make_plan(const struct opened *opened, struct dice *dic
 		plan.protocol = 58;
 	MUST(addr_parse(v4 ? STAGE_LOCAL4 : STAGE_LOCAL6, &addr));
 	memcpy(plan.own, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
-	MUST(addr_parse(others[!v4 + 2 * dice_one_in(dice, 6)], &addr));
+	MUST(addr_parse(others[!v4 + 2 * (dice_one_in(dice, 4) ? dice_below(dice, 4) : 0)], &addr));
 	memcpy(plan.other, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
 	plan.own_port = fits ? like->first : (uint16_t)(STAGE_FIRST - 1 + dice_below(dice, 104));
 	plan.other_port = dice_one_in(dice, 6) ? (uint16_t)dice_below(dice, 65536) : 443;
@@ -287,7 +288,7 @@ static void build(struct shape *shape, const struct opened *opened, struct scrip
 	plan = make_plan(opened, &dice);
 	plan.arrives = arrives;
 	shape_build(shape, &dice, &plan);
-	if (dice_one_in(&dice, 4))
+	if (dice_one_in(&dice, 2))
 		shape_break(shape, &dice);
 }
 

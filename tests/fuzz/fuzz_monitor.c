@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "link.h"
+#include "link_client.h"
 #include "reserve.h"
 #include "spawn.h"
 #include "uplink.h"
@@ -40,17 +42,32 @@ static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const 
 static int fake_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
 static int fake_route(const struct netns *ns, const struct addr *destination, struct addr *source, uint32_t *mtu);
 static uint32_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port);
+static bool fake_has(const struct netns *ns, uint32_t slice, uint32_t uid, const struct policy_range *range);
+static int fake_client(int sock, const struct conf *conf, const struct conf_slice *slice, uid_t *uid);
+static int fake_client_netns(int sock, uid_t uid);
+static int fake_make(struct netns *ns, const struct link_order *order, uint32_t *number);
+static void fake_end(struct netns *ns, uint32_t number, unsigned quarantine_ms);
 static void fake_kill(struct relay *relay);
 
 #define reserve_acquire fake_acquire
 #define reserve_release fake_release
 #define reserve_covered fake_covered
+#define reserve_has fake_has
+#define link_client fake_client
+#define link_client_netns fake_client_netns
+#define link_make fake_make
+#define link_end fake_end
 #define uplink_route fake_route
 #define relay_kill fake_kill
 #include "../../netns/monitor.c" /* NOLINT: see above */
 #undef reserve_acquire
 #undef reserve_release
 #undef reserve_covered
+#undef reserve_has
+#undef link_client
+#undef link_client_netns
+#undef link_make
+#undef link_end
 #undef uplink_route
 #undef relay_kill
 
@@ -70,7 +87,7 @@ static const char configuration[] =
 	"relay_user = daemon\n"
 	"netns default { } netns other { path = \"/run/netns/other\" }\n"
 	"netns away { path = \"/run/netns/away\" }\n"
-	"slice a { tcp = \"5000-5009\" udp = \"5000\" users = root }\n"
+	"slice a { tcp = {\"5000-5009\", \"5120-5151\"} udp = {\"5000\", \"5120-5135\"} users = root }\n"
 	"slice b { netns = other addresses = \"192.0.2.2\" icmp = \"6000-6001\" users = root }\n"
 	"slice c { netns = away tcp = \"7000\" users = root }\n";
 
@@ -79,15 +96,15 @@ static const struct {
 	unsigned slice, netns, class, lo, hi;
 	uint32_t addresses; /* bit mask of indices */
 } may[] = {
-	{1, 0, CLASS_TCP, 5000, 5009, 3},
-	{1, 0, CLASS_UDP, 5000, 5000, 3},
-	{2, 1, CLASS_ICMP, 6000, 6001, 2},
+	{1, 0, CLASS_TCP, 5000, 5009, 3}, {1, 0, CLASS_TCP, 5120, 5151, 3},  {1, 0, CLASS_UDP, 5000, 5000, 3},
+	{1, 0, CLASS_UDP, 5120, 5135, 3}, {2, 1, CLASS_ICMP, 6000, 6001, 2},
 };
 
 static struct monitor the_monitor;
 static struct netns netns[2];
 static bool killed;
 static unsigned answers; /* that are due */
+static uid_t client_uid; /* of who asks for a link; 4 and 5: nobody who may */
 
 /** next() - a byte of the script; 0 when it is over */
 static uint8_t next(struct script *script)
@@ -148,6 +165,60 @@ static uint32_t fake_covered(const struct netns *ns, uint8_t class, uint16_t por
 	return port;
 }
 
+/** fake_has() - reserve_has(); an odd uid holds nothing */
+static bool fake_has(const struct netns *ns, uint32_t slice, uint32_t uid, const struct policy_range *range)
+{
+	const struct priv_reserve ports = {.netns = ns->index,
+					   .slice = slice,
+					   .class = range->class,
+					   .address = PRIV_ANY_ADDRESS,
+					   .lo = range->lo,
+					   .hi = range->hi};
+
+	MUST(!killed && is_covered(ns, &ports));
+	return uid % 2 == 0;
+}
+
+/** fake_client() - link_client() */
+static int fake_client(int sock, const struct conf *conf, const struct conf_slice *slice, uid_t *uid)
+{
+	MUST(!killed && sock >= 0 && conf == the_monitor.conf && slice);
+	answers++;
+	*uid = client_uid;
+	errno = client_uid == 4 ? EINVAL : EACCES;
+	return client_uid < 4 ? 0 : -1;
+}
+
+/** fake_client_netns() - link_client_netns() */
+static int fake_client_netns(int sock, uid_t uid)
+{
+	MUST(!killed && sock >= 0 && uid == client_uid && uid % 2 == 0);
+	return client_uid == 2 ? -1 : memfd_create("netns", MFD_CLOEXEC);
+}
+
+/** fake_make() - link_make() */
+static int fake_make(struct netns *ns, const struct link_order *order, uint32_t *number)
+{
+	unsigned class;
+
+	MUST(!killed && order->peer >= 0 && order->uid == 0 && order->slice->number == order->request->slice);
+	MUST(!(order->request->flags & ~STEER_LINK_FLAGS));
+	for (class = 0; class < STEER_LINK_CLASSES; class ++) {
+		const struct policy_range range = {
+			.class = (uint8_t) class, .lo = order->request->lo[class], .hi = order->request->hi[class]};
+
+		MUST(!range.hi || fake_has(ns, order->request->slice, order->uid, &range));
+	}
+	*number = 1;
+	return 0;
+}
+
+/** fake_end() - link_end() */
+static void fake_end(struct netns *ns, uint32_t number, unsigned quarantine_ms)
+{
+	MUST(!killed && (ns == &netns[0] || ns == &netns[1]) && number && number < STEER_LINKS_MAX && quarantine_ms);
+}
+
 /** fake_kill() - relay_kill() */
 static void fake_kill(struct relay *relay)
 {
@@ -195,7 +266,7 @@ static void load(void)
 /** fill_ports() - ports that are nearly right */
 static void fill_ports(struct priv_reserve *r, struct script *script)
 {
-	static const uint16_t bases[] = {5000, 5000, 6000, 7000};
+	static const uint16_t bases[] = {5000, 5120, 6000, 7000};
 	uint8_t how = next(script), slice = next(script) % 5;
 
 	r->slice = slice;
@@ -230,6 +301,18 @@ static size_t write_message(union request *request, struct script *script)
 		request->release = (struct priv_release){
 			header, ports.netns, ports.slice, ports.uid, ports.class, ports.address, ports.family,
 			0,      ports.lo,    ports.hi,    0};
+	} else if (request->header.type == PRIV_LINK) {
+		request->link.netns = ports.netns;
+		request->link.slice = ports.slice;
+		request->link.flags = how >> 6;
+		request->link.lo[0] = ports.lo & 0xfff0;
+		request->link.hi[0] = (uint16_t)(request->link.lo[0] | (how & 32 ? 31 : 15));
+		request->link.lo[1] = how & 16 ? request->link.lo[0] : 0;
+		request->link.hi[1] = how & 16 ? request->link.lo[0] + 15 : 0;
+		client_uid = next(script) % 6;
+	} else if (request->header.type == PRIV_UNLINK) {
+		request->unlink.netns = ports.netns;
+		request->unlink.link = next(script) % 4;
 	} else if (request->header.type == PRIV_COVERED) {
 		request->covered.netns = ports.netns;
 		request->covered.class = ports.class;
@@ -254,7 +337,7 @@ static void hear(int relay)
 	while (msg_recv(relay, &reply, sizeof(reply), &msg, MSG_DONTWAIT) > 0) {
 		MUST(!msg.fds && msg.size == reply.header.size);
 		MUST(reply.header.type == PRIV_RESERVED || reply.header.type == PRIV_ROUTED ||
-		     reply.header.type == PRIV_COVERS);
+		     reply.header.type == PRIV_COVERS || reply.header.type == PRIV_LINKED);
 		if (answers)
 			answers--;
 		else /* about a netns that is not there any more, or ports that are not the slice's any more */
@@ -276,7 +359,7 @@ static void play(struct script *script)
 	the_monitor.reloaded_ns = next(script) % 4 ? 0 : clock_ns();
 	for (i = 0; i < MESSAGES_MAX && script->left && !killed; i++) {
 		size_t size = write_message(&request, script);
-		unsigned fds = next(script) > 250;
+		unsigned fds = (request.header.type == PRIV_LINK) ^ (next(script) > 250);
 
 		file = fds ? eventfd(0, EFD_CLOEXEC) : -1;
 		msg_send(channel[1], &request, size < sizeof(request) ? size : sizeof(request), &file, fds,

@@ -71,6 +71,25 @@ def test_local():
             broker.reload(MAY)
 
 
+def test_sniffer():
+    """A sniffer, with a remote's port or without, sees all fragments of what is sent and received, those without ports too."""
+    with Pair() as pair, Broker(pair.host, MAY) as broker:
+        client = proto.Client(broker.slice(), "games")
+        for number, (here, there) in enumerate(PLACES):
+            flow, peer = client.open(proto.UDP, local=here, port=40001), receiver(pair.peer, there, 5000)
+            sniffers = [client.open(proto.UDP, local=here, port=40001, remote=remote, remote_port=port, kind=proto.SNIFFER)
+                        for remote, port in ((None, 0), (there, 5000), (there, 5001))]
+            sent = pieces(packets.udp(here, there, 40001, 5000, TEXT), 50 + number)
+            for packet in sent:
+                flow.send(packet)
+            tap.check(peer.recv(65536) == TEXT, "not the datagram that was sent in fragments")
+            peer.sendto(TEXT, (here, 40001))
+            received = [flow.recv() for _ in range(3)]
+            for sniffer in sniffers[:2]:
+                tap.check([sniffer.recv() for _ in range(6)] == sent + received, "not what a sniffer should see")
+            tap.equal(sniffers[2].recv(0), None, "at a sniffer of another remote's")
+
+
 def test_not_for_everybody():
     """A slice without the right sends none; one with it loses the right with a reload, and its flow does not notice else."""
     with Pair() as pair, Broker(pair.host, MAY) as broker:
@@ -133,4 +152,4 @@ def wait_count(client, flow, reason, count):
     tap.equal(seen[reason], count, reason)
 
 
-tap.main(test_whole_datagrams, test_local, test_not_for_everybody, test_following)
+tap.main(test_whole_datagrams, test_local, test_sniffer, test_not_for_everybody, test_following)

@@ -10,7 +10,7 @@
 #include "verdict.h"
 
 #define REFERENCE_SLICES 4
-#define REFERENCE_RANGES 32
+#define REFERENCE_RANGES 48
 
 /* Ports on every address of the namespace */
 struct reference_range {

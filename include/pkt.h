@@ -22,19 +22,21 @@
 #define PKT_ICMP_REQUEST 0x20 /* an echo or timestamp request */
 #define PKT_BAD_CHECKSUM 0x40 /* the IPv4 header checksum is wrong (a sender may leave it so) */
 #define PKT_MORE 0x80	      /* not the last fragment */
+#define PKT_KEY 0x100	      /* GRE with a key, as RFC 2890 has it; or an ICMP error about such a packet */
 
 struct pkt {
 	const uint8_t *data;
 	uint32_t len;	     /* bytes: the IP packet whole, trailing padding left out */
 	uint8_t version;     /* 4 or 6 */
 	uint8_t protocol;    /* upper-layer protocol, IPv6 extension headers passed over */
-	uint8_t flags;	     /* PKT_ */
+	uint16_t flags;	     /* PKT_ */
 	uint8_t icmp_type, icmp_code;
 	uint16_t transport;  /* offset of the transport header */
 	uint32_t id;	     /* identification: of the IPv4 header, of the IPv6 fragment header (else 0); host byte order */
 	uint32_t from, to;   /* which bytes of its datagram a fragment holds, `to` not included; else both 0 */
 	struct addr src, dst;
 	uint16_t sport, dport; /* host byte order; both are the identifier for ICMP echo and timestamp */
+	uint32_t key;	       /* with PKT_KEY; host byte order */
 	uint8_t tcp_flags;
 
 	/* the packet inside an ICMP error, as its sender (this host) sent it */

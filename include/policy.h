@@ -34,7 +34,7 @@
 	X(PROTOCOL, "protocol", EPERM, "protocol is not the flow's") \
 	X(ICMP_TYPE, "icmp-type", EPERM, "ICMP type is not echo or timestamp") \
 	X(SOURCE, "source", EPERM, "source address is not the flow's") \
-	X(PORT, "port", EPERM, "source port or ICMP id is not the flow's") \
+	X(PORT, "port", EPERM, "source port, ICMP id or GRE key is not the flow's") \
 	X(REMOTE, "remote", EPERM, "destination is not the flow's remote") \
 	X(LOOPBACK, "loopback", EPERM, "destination is a loopback address") \
 	X(MULTICAST, "multicast", EPERM, "destination is multicast") \
@@ -67,7 +67,9 @@
 	X(HOME_ADDRESS, "home-address", EPERM, "IPv6 home address option is not allowed") \
 	X(CHAIN_END, "chain-end", EINVAL, "IPv6 extension header chain ends before an upper-layer header") \
 	/* read-only flows (readers.c) */ \
-	X(COPY_LIMIT, "copy-limit", ENOBUFS, "there were too many copies of the slice's packets to be made at once")
+	X(COPY_LIMIT, "copy-limit", ENOBUFS, "there were too many copies of the slice's packets to be made at once") \
+	/* protocols without ports (policy.c) */ \
+	X(GRE, "gre", EPERM, "GRE without a key, with routing or of another version")
 
 enum verdict {
 #define X(symbol, name, error, text) VERDICT_##symbol,
@@ -88,12 +90,21 @@ struct policy_range {
 	uint16_t lo, hi; /* host byte order, both included */
 };
 
+#define POLICY_GRANTS_MAX 16 /* grants of one slice */
+
+/* A protocol by number; GRE by key */
+struct policy_grant {
+	uint8_t protocol;
+	uint32_t lo, hi; /* keys, host byte order, both included; both 0 where the protocol is not GRE */
+};
+
 /* What the verdict needs to know of a slice */
 struct policy_slice {
 	bool fragments; /* may send them */
-	unsigned addresses, ranges, denied;
+	unsigned addresses, ranges, grants, denied;
 	struct addr address[STEER_ADDRESSES_MAX]; /* local addresses that the slice may use and that are present */
 	struct policy_range range[POLICY_RANGES_MAX];
+	struct policy_grant grant[POLICY_GRANTS_MAX];
 	struct prefix deny[POLICY_DENY_MAX];
 };
 
@@ -103,7 +114,9 @@ struct policy_flow {
 	bool read_only;
 	uint8_t family;	    /* AF_INET, AF_INET6; AF_UNSPEC for both (only with local unset) */
 	struct addr local;  /* "::": any of the slice's addresses of that family */
-	uint16_t lo, hi;    /* local ports or ids, host byte order, both included */
+	uint16_t lo, hi;    /* local ports or ids, host byte order, both included; not looked at with CLASS_GRANT */
+	uint8_t protocol;   /* with CLASS_GRANT */
+	uint32_t key;	    /* with CLASS_GRANT and GRE; else 0 */
 	struct addr remote; /* "::": not connected */
 	uint16_t remote_port; /* 0 with a remote: any port of that host */
 };
@@ -113,6 +126,8 @@ struct pkt;
 enum verdict policy_send(const struct policy_slice *slice, const struct policy_flow *flow, const struct pkt *pkt);
 enum verdict policy_receive(const struct policy_flow *flow, const struct pkt *pkt);
 bool policy_slice_owns(const struct policy_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi);
+bool policy_slice_granted(const struct policy_slice *slice, uint8_t protocol, uint32_t key);
+bool policy_grantable(int ip_protocol);
 bool policy_slice_has_address(const struct policy_slice *slice, const struct addr *addr);
 int policy_class(int ip_protocol);
 int policy_protocol(enum steer_class class, int family);

@@ -63,6 +63,9 @@ enum priv_type {
 	/* relay to monitor, and the reply */
 	PRIV_COVERED,
 	PRIV_COVERS,
+	/* monitor to relay, in a transaction */
+	PRIV_GRANT,
+	PRIV_SLICE_GRANT,
 	PRIV_TYPES
 };
 
@@ -135,6 +138,26 @@ struct priv_slice_address {
 	uint32_t slice;
 	uint32_t pad;
 	struct addr addr;
+};
+
+/* A protocol, or GRE keys one after the other, and the slots that stand for them in a netns */
+struct priv_grant {
+	struct priv_header header;
+	uint32_t netns;
+	uint16_t slot; /* of the first */
+	uint8_t protocol;
+	uint8_t pad;
+	uint32_t key;   /* the first */
+	uint32_t count; /* keys; 1 where the protocol is not GRE */
+};
+
+/* A slice may use a protocol, or GRE keys */
+struct priv_slice_grant {
+	struct priv_header header;
+	uint32_t slice;
+	uint8_t protocol;
+	uint8_t pad[3];
+	uint32_t lo, hi; /* keys, both included; 0 where the protocol is not GRE */
 };
 
 #define PRIV_MEMBER_USER 1
@@ -287,6 +310,8 @@ static_assert(sizeof(struct priv_netns) == 64, "no padding");
 static_assert(sizeof(struct priv_address) == 32, "no padding");
 static_assert(sizeof(struct priv_block) == 16, "no padding");
 static_assert(sizeof(struct priv_slice) == 80, "no padding");
+static_assert(sizeof(struct priv_grant) == 24, "no padding");
+static_assert(sizeof(struct priv_slice_grant) == 24, "no padding");
 static_assert(sizeof(struct priv_reserve) == 40, "no padding");
 static_assert(sizeof(struct priv_release) == 32, "no padding");
 static_assert(sizeof(struct priv_routed) == 56, "no padding");

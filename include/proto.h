@@ -84,6 +84,12 @@ struct proto_range {
 	uint16_t lo, hi;
 };
 
+struct proto_grant {
+	uint8_t protocol;
+	uint8_t pad[3];
+	uint32_t lo, hi; /* keys of GRE, both included; else 0 */
+};
+
 #define PROTO_RIGHT_LOCAL 0x01	   /* may reach the host's own sockets */
 #define PROTO_RIGHT_FRAGMENTS 0x02 /* may send fragments */
 
@@ -98,6 +104,8 @@ struct proto_info_reply {
 	struct addr address[STEER_ADDRESSES_MAX];
 	struct proto_range range[POLICY_RANGES_MAX];
 	struct proto_prefix deny[POLICY_DENY_MAX];
+	uint32_t grants; /* rows used below */
+	struct proto_grant grant[POLICY_GRANTS_MAX];
 };
 
 #define PROTO_KIND_CONSUMER 1	/* reads and writes */
@@ -122,7 +130,9 @@ struct proto_open {
 	struct addr local;  /* "::": any of the slice's */
 	struct addr remote; /* "::": none */
 	uint16_t remote_port; /* 0 with a remote: any */
-	uint16_t pad[3];
+	uint8_t protocol; /* with CLASS_GRANT, where port and remote_port are 0 and count is 1; else 0 */
+	uint8_t pad;
+	uint32_t key;	  /* of GRE; else 0 */
 };
 
 /* With the flow's fd when error is 0. Padded on purpose, see above. */
@@ -184,8 +194,10 @@ struct proto_flow_row {
 	uint16_t port, count;
 	uint16_t remote_port;
 	uint8_t dormant;
-	uint8_t pad;
+	uint8_t protocol; /* with CLASS_GRANT, where port is 0; else 0 */
 	struct addr local, remote;
+	uint32_t key;	  /* of GRE */
+	uint32_t pad;
 };
 
 struct proto_flows_reply {
@@ -200,8 +212,9 @@ struct proto_port {
 	struct proto_header header;
 	uint8_t class;
 	uint8_t family; /* with local unset: AF_INET, AF_INET6, AF_UNSPEC for both */
-	uint16_t port;
+	uint16_t port;	/* with CLASS_GRANT the protocol */
 	struct addr local; /* "::": any */
+	uint32_t key;	  /* of GRE */
 };
 
 #define PROTO_PORT_FOREIGN 0 /* outside the slice's ranges */
@@ -343,10 +356,10 @@ struct proto_mappings_reply {
 #define PROTO_MESSAGE_MAX 4096
 
 static_assert(sizeof(struct proto_hello_reply) == 56, "no padding");
-static_assert(sizeof(struct proto_info_reply) == 1284, "no padding");
+static_assert(sizeof(struct proto_info_reply) == 1480, "no padding");
 static_assert(sizeof(struct proto_open) == 56, "no padding");
 static_assert(sizeof(struct proto_opened) == 512, "large enough to fill a minimal socket buffer");
-static_assert(sizeof(struct proto_flow_row) == 96, "no padding");
+static_assert(sizeof(struct proto_flow_row) == 104, "no padding");
 static_assert(sizeof(struct proto_port_reply) == 32, "no padding");
 static_assert(sizeof(struct proto_flows_reply) <= PROTO_MESSAGE_MAX, "fits a message");
 static_assert(sizeof(struct proto_stats_reply) <= PROTO_MESSAGE_MAX, "fits a message");

@@ -76,11 +76,13 @@ enum saferaw_kind {
 struct saferaw_request {
 	size_t size;                    /* sizeof(struct saferaw_request) */
 	int kind;                       /* enum saferaw_kind */
-	int protocol;                   /* IPPROTO_TCP, _UDP, _ICMP, _ICMPV6, _SCTP, _DCCP or _UDPLITE; sniffer: or 0, all */
+	int protocol;                   /* IPPROTO_TCP, _UDP, _ICMP, _ICMPV6, _SCTP, _DCCP, _UDPLITE: with ports or ids;
+					   IPPROTO_GRE with a key; any other, whole; sniffer: or 0, all */
 	unsigned flags;                 /* SAFERAW_META, SAFERAW_ERRORS */
 	unsigned count;                 /* contiguous ports from local's on: 0 and 1 mean one */
 	struct sockaddr_storage local;  /* AF_UNSPEC or "any": every address; port (ICMP: id) 0: a free one (sniffer: all) */
 	struct sockaddr_storage remote; /* AF_UNSPEC: packets from and to everybody; port 0: any port of that host */
+	uint32_t key;                   /* of GRE (RFC 2890), host byte order; else 0 */
 };
 #define SAFERAW_REQUEST_INIT                                                                                         \
 	{                                                                                                            \
@@ -256,11 +258,11 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  * Return: a flow; or NULL and errno (and saferaw_error()):
  *	EINVAL		@request is not well-formed: size, kind, flags, count, a range beyond 65535
  *	E2BIG		@request has fields set that this version does not know
- *	EPROTONOSUPPORT	@request's protocol is none of these; 0 is for a sniffer on port 0
+ *	EPROTONOSUPPORT	@request's protocol is none that a slice could have; 0 is for a sniffer on port 0
  *	EAFNOSUPPORT	families of protocol, local and remote disagree
  *	EPERM		the user may look at the slice (root may), but is no member of it; or the port
  *			to be sniffed is another user's
- *	EACCES		a port outside the slice's ranges
+ *	EACCES		a port outside the slice's ranges, a protocol or key that it is not granted
  *	EADDRNOTAVAIL	local is no address of the slice, or not there at the moment
  *	EADDRINUSE	another user or a socket of the host has the port, a flow like this is open
  *			already, or (port 0) no port is free

@@ -14,6 +14,7 @@
  *   buckets    array by slice              BPF alone
  *   fragments  LRU hash                    BPF alone: first fragments that were steered
  *   sent       LRU hash                    BPF alone: first fragments that left
+ *   grants     hash, protocol and key -> slot  monitor writes, BPF reads
  *   links      array by link number        monitor writes, BPF reads
  *   link_devices  hash, ifindex -> link    monitor writes, BPF reads
  *   link_ports hash, slice and ports -> link  monitor writes, BPF reads
@@ -44,8 +45,11 @@ enum steer_class {
 	CLASS_SCTP,
 	CLASS_DCCP,
 	CLASS_UDPLITE,
+	CLASS_GRANT, /* GRE by key, other protocols by number: the "port" is a slot of `grants` */
 	STEER_CLASSES
 };
+
+#define STEER_PORT_CLASSES CLASS_GRANT /* classes whose ports are in the packet; they come first */
 
 #define STEER_BLOCKS (STEER_ADDRESSES_MAX * STEER_CLASSES)
 #define STEER_BLOCK(address_index, class) ((address_index) * STEER_CLASSES + (class))
@@ -204,6 +208,25 @@ struct steer_link_traffic {
 struct steer_address {
 	__u8 b[16];
 };
+
+/*
+ * What has no ports of its own: a protocol, and for GRE the key (RFC 2890). Each
+ * that some slice of the netns is granted has a slot, which stands where others
+ * have a port. A slot is given to something else only after all others.
+ */
+#define STEER_GRANTS_MAX 1024 /* in one netns */
+#define STEER_GRANT_SLOTS 4096 /* 1 .. 4095; 0 is none */
+struct steer_grant {
+	__u32 key; /* host byte order; 0 where the protocol is not GRE */
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+/* Of the first two bytes of a GRE header (host byte order): those that must be as in STEER_GRE_KEYED, and the checksum's */
+#define STEER_GRE_MUST 0x6c07 /* routing, key, strict source route, recursion, version (RFC 2784 2.2, RFC 2890) */
+#define STEER_GRE_KEYED 0x2000
+#define STEER_GRE_CHECKSUM 0x8000
+#define STEER_GRE_SEQUENCE 0x1000
 
 /* A destination that a slice may not send to */
 struct steer_prefix {

@@ -225,9 +225,10 @@ static void fill_slice(struct conf_slice *slice, const struct conf_place *place)
 
 	if (!slice->memory_bytes)
 		slice->memory_bytes = queues < MEMORY_DEFAULT_MAX ? queues : MEMORY_DEFAULT_MAX;
-	if (!slice->ranges)
+	if (!slice->ranges && !slice->grants)
 		conf_error(loading, place->file, place->line,
-			   "slice \"%s\" has no ports: give it tcp, udp, icmp, sctp, dccp or udplite", slice->name);
+			   "slice \"%s\" has no ports: give it tcp, udp, icmp, sctp, dccp, udplite, gre or protocols",
+			   slice->name);
 	if (!slice->users && !slice->groups)
 		conf_error(loading, place->file, place->line, "slice \"%s\" has neither users nor groups",
 			   slice->name);

@@ -41,6 +41,8 @@ struct conf_slice {
 	struct addr address[STEER_ADDRESSES_MAX];
 	unsigned ranges;
 	struct policy_range range[POLICY_RANGES_MAX];
+	unsigned grants;
+	struct policy_grant grant[POLICY_GRANTS_MAX];
 	unsigned users, groups;
 	uid_t user[CONF_MEMBERS_MAX];
 	gid_t group[CONF_MEMBERS_MAX];

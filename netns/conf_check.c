@@ -62,6 +62,7 @@ static void check_overlap(struct conf_loader *loader, unsigned first, unsigned s
 
 	if (a->netns != b->netns || !share_address(a, b))
 		return;
+	conf_grants_overlap(loader, first, second);
 	for (i = 0; i < b->ranges; i++)
 		for (j = 0; j < a->ranges; j++) {
 			const struct policy_range *r = &a->range[j], *s = &b->range[i];
@@ -108,6 +109,7 @@ void conf_check(struct conf_loader *loader)
 
 	resolve_relay_user(loader);
 	check_paths(loader);
+	conf_grants_fit(loader);
 	for (i = 0; i < loader->conf->slices; i++)
 		for (j = 0; j < i; j++)
 			check_overlap(loader, j, i);

@@ -586,6 +586,8 @@ const struct conf_key conf_slice_keys[] = {
 	{"sctp", true, take_range, .min = CLASS_SCTP},
 	{"dccp", true, take_range, .min = CLASS_DCCP},
 	{"udplite", true, take_range, .min = CLASS_UDPLITE},
+	{"gre", true, conf_take_gre},
+	{"protocols", true, conf_take_protocol},
 	{"users", true, take_user, FIELD(conf_slice, user), offsetof(struct conf_slice, users)},
 	{"groups", true, take_group, FIELD(conf_slice, group), offsetof(struct conf_slice, groups)},
 	{"sniff_users", true, take_user, FIELD(conf_slice, sniff_user), offsetof(struct conf_slice, sniff_users)},

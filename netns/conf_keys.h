@@ -93,6 +93,12 @@ bool conf_take_hold(struct conf_loader *loader, const struct conf_key *key, cons
 void conf_reserve_take(struct conf_loader *loader, cfg_t *section, unsigned line);
 void conf_reserve_apply(struct conf_loader *loader);
 void conf_reserve_free(struct conf_loader *loader);
+/* conf_grants.c: protocols without ports */
+bool conf_take_gre(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value, void *object);
+bool conf_take_protocol(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
+			void *object);
+void conf_grants_overlap(struct conf_loader *loader, unsigned first, unsigned second);
+void conf_grants_fit(struct conf_loader *loader);
 /* conf_check.c: what can be checked only when every file is through */
 void conf_check(struct conf_loader *loader);
 /* Hand every value of a parsed section to its key */

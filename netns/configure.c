@@ -167,6 +167,23 @@ static int send_netns(const struct sending *s, const struct netns *ns)
 }
 
 /**
+ * send_slots() - what stands for protocols without ports
+ * @s: the configuration
+ * @ns: the namespace
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int send_slots(const struct sending *s, const struct netns *ns)
+{
+	struct priv_grant record;
+
+	for (unsigned slot = grants_run(ns, 1, &record); slot; slot = grants_run(ns, slot, &record))
+		if (send_record(s, PRIV_GRANT, &record, sizeof(record), NULL, 0) < 0)
+			return -1;
+	return 0;
+}
+
+/**
  * send_members() - users or groups of a slice
  * @s: the configuration
  * @slice: the slice
@@ -248,7 +265,7 @@ static int send_denied(const struct sending *s, const struct conf_slice *slice, 
 }
 
 /**
- * send_ports() - a slice's port ranges and addresses
+ * send_ports() - a slice's port ranges, grants and addresses
  * @s: the configuration
  * @slice: the slice
  *
@@ -262,6 +279,14 @@ static int send_ports(const struct sending *s, const struct conf_slice *slice)
 			.slice = slice->number, .class = range->class, .lo = range->lo, .hi = range->hi};
 
 		if (send_record(s, PRIV_RANGE, &record, sizeof(record), NULL, 0) < 0)
+			return -1;
+	}
+	for (unsigned i = 0; i < slice->grants; i++) {
+		const struct policy_grant *grant = &slice->grant[i];
+		struct priv_slice_grant record = {
+			.slice = slice->number, .protocol = grant->protocol, .lo = grant->lo, .hi = grant->hi};
+
+		if (send_record(s, PRIV_SLICE_GRANT, &record, sizeof(record), NULL, 0) < 0)
 			return -1;
 	}
 	for (unsigned i = 0; i < slice->addresses; i++) {
@@ -337,7 +362,8 @@ int configure_relay(int channel, const struct picture *picture)
 	if (send_plain(&s, PRIV_BEGIN) < 0)
 		return -1;
 	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
-		if (picture->netns[i] && send_netns(&s, picture->netns[i]) < 0)
+		if (picture->netns[i] &&
+		    (send_netns(&s, picture->netns[i]) < 0 || send_slots(&s, picture->netns[i]) < 0))
 			return -1;
 	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
 		if (picture->netns[i] && send_slices(&s, picture->netns[i]) < 0)

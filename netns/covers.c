@@ -118,7 +118,7 @@ int covers_plan(struct job *job, const struct netns *ns, struct port *port, cons
 	unsigned missing = holds_families(hold->family), each = 0;
 	const struct cover *cover;
 
-	if (port->class == CLASS_ICMP) /* one socket is for all addresses */
+	if (holder_for_all(port->class))
 		return LIST_EMPTY(&port->covers) ? plan(job, port, HOLDER_BOTH, 0, &any) : 0;
 	if (hold->address != PRIV_ANY_ADDRESS || ns->reserve->scope[hold->slice]->addresses)
 		return covers_plan_each(job, ns, port, wanted);
@@ -181,7 +181,7 @@ static int open_covers(void *arg)
 			job->failed = holder->port;
 			return -1;
 		}
-		if (!job->again || holder->class == CLASS_ICMP || !holder->families)
+		if (!job->again || holder_for_all(holder->class) || !holder->families)
 			log_limited(job->limit, LOG_WARNING,
 				    "%s: cannot hold %s %u on all addresses, it stays shut there: %m", job->netns,
 				    policy_class_name(holder->class), holder->port);

@@ -24,6 +24,8 @@
  * protocols is looked at first, and what is not on it has no ports that
  * anybody could take. When such a module comes later, what is held without a
  * socket stays so: the host's stack then answers there while steering is away.
+ *
+ * GRE keys and whole protocols cannot be held: raw sockets share them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +55,17 @@ static const struct {
 	[CLASS_SCTP] = {SOCK_STREAM, IPPROTO_SCTP, 1, "SCTP"}, /* with 0 it would stop to listen */
 	[CLASS_DCCP] = {SOCK_DCCP, IPPROTO_DCCP, 0, "DCCP"},
 	[CLASS_UDPLITE] = {SOCK_DGRAM, IPPROTO_UDPLITE, -1, "UDP-Lite"},
+	[CLASS_GRANT] = {0, 0, -1, ""}, /* no socket owns these: on no list */
 };
+
+/**
+ * holder_for_all() - whether one holder keeps a port on all addresses
+ * @class: enum steer_class
+ */
+bool holder_for_all(unsigned class)
+{
+	return class == CLASS_ICMP || class == CLASS_GRANT;
+}
 
 /**
  * set_flag() - set an integer socket option

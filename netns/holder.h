@@ -20,6 +20,8 @@ struct holder {
 	int fd; /* -1: not open, or nothing there to be held */
 };
 
+/* Whether one holder keeps a port on all addresses */
+bool holder_for_all(unsigned class);
 /* Set holder->fd. Runs inside the namespace. 0, or -1 and errno. */
 int holder_open(struct holder *holder);
 

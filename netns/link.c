@@ -466,7 +466,7 @@ static bool covered(const struct netns *ns, const struct conf *conf, const struc
 			slice = &conf->slice[i];
 	for (unsigned class = 0; slice && class < STEER_LINK_CLASSES; class ++)
 		if (steer->hi[class] &&
-		    !permit_has_range(slice, (enum steer_class) class, steer->lo[class], steer->hi[class]))
+		    !permit_has_range(ns, slice, (enum steer_class) class, steer->lo[class], steer->hi[class]))
 			slice = NULL;
 	return slice;
 }

@@ -51,6 +51,10 @@ union request {
 	char room[PRIV_MESSAGE_MAX];
 };
 
+#define PORTS_TEXT_MAX 32
+
+#define PORTS_TEXT_MAX 32
+
 /* The ports that a request is about */
 struct ports {
 	uint32_t netns, slice, uid;
@@ -128,7 +132,7 @@ static const char *claim_fault(const struct monitor *m, const struct ports *p, c
 		return "address is not known";
 	if (p->address != PRIV_ANY_ADDRESS && !permit_has_address(found, &ns->address[p->address].addr))
 		return "address is not the slice's";
-	if (!permit_has_range(found, (enum steer_class)p->class, p->lo, p->hi))
+	if (!permit_has_range(ns, found, (enum steer_class)p->class, p->lo, p->hi))
 		return "ports are not the slice's";
 	*slice = found;
 	return NULL;
@@ -151,6 +155,24 @@ static const char *reply(const struct monitor *m, const void *message, size_t si
 }
 
 /**
+ * ports_text() - ports in words
+ * @ns: their namespace
+ * @p: the ports
+ * @text: filled in: "tcp 40000-40009", "gre 1000"
+ */
+static void ports_text(const struct netns *ns, const struct ports *p, char text[static PORTS_TEXT_MAX])
+{
+	const char *class = policy_class_name((enum steer_class)p->class);
+
+	if (p->class == CLASS_GRANT)
+		grants_text(ns, p->lo, text);
+	else if (p->lo == p->hi)
+		snprintf(text, PORTS_TEXT_MAX, "%s %u", class, p->lo);
+	else
+		snprintf(text, PORTS_TEXT_MAX, "%s %u-%u", class, p->lo, p->hi);
+}
+
+/**
  * log_reservation() - one line for each grant and refusal
  * @m: the monitor
  * @slice: whose
@@ -161,22 +183,17 @@ static const char *reply(const struct monitor *m, const void *message, size_t si
 static void log_reservation(struct monitor *m, const struct conf_slice *slice, const struct ports *p, int error,
 			    uint16_t port)
 {
-	char address[ADDR_TEXT_MAX] = "any address", ports[32];
+	char address[ADDR_TEXT_MAX] = "any address", ports[PORTS_TEXT_MAX];
 	struct log_limit *limit = &m->slice_limit[slice->number];
 
 	if (p->address != PRIV_ANY_ADDRESS)
 		addr_text(&m->netns[p->netns]->address[p->address].addr, address);
-	if (p->lo == p->hi)
-		snprintf(ports, sizeof(ports), "%u", p->lo);
-	else
-		snprintf(ports, sizeof(ports), "%u-%u", p->lo, p->hi);
+	ports_text(m->netns[p->netns], p, ports);
 	if (!error)
-		log_limited(limit, LOG_INFO, "slice %s: uid %u gets %s %s on %s", slice->name, p->uid,
-			    policy_class_name((enum steer_class)p->class), ports, address);
+		log_limited(limit, LOG_INFO, "slice %s: uid %u gets %s on %s", slice->name, p->uid, ports, address);
 	else
-		log_limited(limit, LOG_NOTICE, "slice %s: uid %u does not get %s %s on %s: %u: %s", slice->name,
-			    p->uid, policy_class_name((enum steer_class)p->class), ports, address, port,
-			    strerror(error));
+		log_limited(limit, LOG_NOTICE, "slice %s: uid %u does not get %s on %s: %u: %s", slice->name, p->uid,
+			    ports, address, port, strerror(error));
 }
 
 /**

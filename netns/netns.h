@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "conf.h"
+#include "grants.h"
 #include "priv.h"
 
 struct steering;
@@ -35,6 +36,7 @@ struct netns {
 	uint32_t mtu;	 /* smallest of its uplinks, lo left out; 1500 while there is none */
 	unsigned addresses; /* rows used below, present or not */
 	struct netns_address address[STEER_ADDRESSES_MAX];
+	struct grants grants;
 	struct steering *steering;
 	struct reserve *reserve;
 	struct uplinks *uplinks;

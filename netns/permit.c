@@ -45,6 +45,7 @@ bool permit_has_address(const struct conf_slice *slice, const struct addr *addr)
 
 /**
  * permit_has_range() - whether ports are all a slice's
+ * @ns: its namespace
  * @slice: the slice
  * @class: the class
  * @lo: first port
@@ -52,22 +53,34 @@ bool permit_has_address(const struct conf_slice *slice, const struct addr *addr)
  *
  * The relay's own check: what it may grant is what the monitor will hold.
  */
-bool permit_has_range(const struct conf_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi)
+bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, enum steer_class class, uint16_t lo,
+		      uint16_t hi)
 {
 	struct policy_slice owns = {.ranges = slice->ranges};
+	unsigned slot = lo;
 
+	if (class == CLASS_GRANT) {
+		while (slot <= hi && grants_owns(ns, slice, slot))
+			slot++;
+		return slot > hi;
+	}
 	memcpy(owns.range, slice->range, sizeof(owns.range));
 	return policy_slice_owns(&owns, class, lo, hi);
 }
 
 /**
  * claim() - enter a slice's ports of one class
+ * @ns: its namespace
  * @owner: slice number of each port
  * @slice: the slice
  * @class: the class
  */
-static void claim(uint16_t owner[static STEER_PORTS], const struct conf_slice *slice, enum steer_class class)
+static void claim(const struct netns *ns, uint16_t owner[static STEER_PORTS], const struct conf_slice *slice,
+		  enum steer_class class)
 {
+	for (unsigned slot = 1; class == CLASS_GRANT && slice->grants && slot < STEER_GRANT_SLOTS; slot++)
+		if (grants_owns(ns, slice, slot))
+			owner[slot] = (uint16_t)slice->number;
 	for (unsigned i = 0; i < slice->ranges; i++) {
 		const struct policy_range *range = &slice->range[i];
 
@@ -120,7 +133,7 @@ int permit_address(struct netns *ns, const struct conf *conf, unsigned index)
 		for (unsigned i = 0; i < conf->slices; i++)
 			if (permit_is_in(conf, &conf->slice[i], ns) &&
 			    permit_has_address(&conf->slice[i], &ns->address[index].addr))
-				claim(owner, &conf->slice[i], class);
+				claim(ns, owner, &conf->slice[i], class);
 		if (permit_class(ns, index, class, owner) < 0)
 			return -1;
 	}
@@ -222,6 +235,8 @@ int permit_all(struct netns *ns, const struct conf *conf)
 	for (unsigned i = 0; i < conf->slices; i++)
 		if (permit_is_in(conf, &conf->slice[i], ns) && permit_slice(ns, &conf->slice[i], share) < 0)
 			return -1;
+	if (grants_refit(ns, conf) < 0)
+		return -1;
 	for (unsigned index = 0; index < ns->addresses; index++)
 		if (permit_address(ns, conf, index) < 0)
 			return -1;

@@ -74,7 +74,7 @@ static bool owns(const struct netns *ns, const struct conf_slice *slice, unsigne
 	for (i = 0; i < slice->ranges; i++)
 		if (slice->range[i].class == class && slice->range[i].lo <= port && port <= slice->range[i].hi)
 			break;
-	if (i == slice->ranges)
+	if (i == slice->ranges && (class != CLASS_GRANT || !grants_owns(ns, slice, port)))
 		return false;
 	if (address == PRIV_ANY_ADDRESS || !slice->addresses)
 		return true;
@@ -417,7 +417,7 @@ static void extend(struct netns *ns)
 		LIST_FOREACH(hold, &port->holds, in_port)
 		if (!hold->stale)
 			hold->claim = holds_claim(ns, hold->slice, hold->address, hold->family);
-		if (port->class != CLASS_ICMP && rc == 0)
+		if (!holder_for_all(port->class) && rc == 0)
 			rc = covers_plan_each(&job, ns, port, holds_claims(port));
 	}
 	if (rc == 0)
@@ -563,8 +563,9 @@ bool reserve_fits(const struct conf *conf)
 		const struct conf_slice *slice = &conf->slice[i];
 
 		for (j = 0; slice->hold_always && j < slice->ranges; j++)
-			sockets += (uint64_t)(slice->range[j].hi - slice->range[j].lo + 1) *
-				   (slice->addresses && slice->range[j].class != CLASS_ICMP ? slice->addresses : 1);
+			sockets +=
+				(uint64_t)(slice->range[j].hi - slice->range[j].lo + 1) *
+				(slice->addresses && !holder_for_all(slice->range[j].class) ? slice->addresses : 1);
 	}
 	if (!sockets || getrlimit(RLIMIT_NOFILE, &files) < 0 || sockets + FILES_FOR_OTHERS <= files.rlim_cur)
 		return true;

@@ -269,6 +269,56 @@ static __always_inline int admit(struct __sk_buff *skb, __u32 slice)
 }
 
 /**
+ * grant_slot() - what stands for a port where the protocol has none
+ * @skb: packet
+ * @p: its headers; of GRE the key is read, which only packets as in RFC 2890 have
+ *
+ * Return: slot, 0 when no slice is granted the protocol or the key.
+ */
+__noinline int grant_slot(struct __sk_buff *skb, const struct packet *p)
+{
+	struct steer_grant grant = {};
+	__be16 flags;
+	__be32 key;
+	__u32 *slot;
+
+	if (!p)
+		return 0;
+	grant.protocol = p->protocol;
+	if (p->protocol == IPPROTO_GRE) {
+		__u32 at = p->transport + GRE_HEADER;
+
+		if (!load(skb, p->transport, &flags, sizeof(flags)) ||
+		    (flags & bpf_htons(STEER_GRE_MUST)) != bpf_htons(STEER_GRE_KEYED))
+			return 0;
+		if (flags & bpf_htons(STEER_GRE_CHECKSUM))
+			at += sizeof(key);
+		if (!load(skb, at, &key, sizeof(key)))
+			return 0;
+		grant.key = bpf_ntohl(key);
+	}
+	slot = bpf_map_lookup_elem(&grants, &grant);
+	return slot ? *slot : 0;
+}
+
+/**
+ * grant_end() - the end, of either side, of a packet whose protocol has no ports
+ * @skb: packet
+ * @p: its headers
+ * @end: result
+ *
+ * Return: false if no slice is granted the protocol or the key.
+ */
+static __always_inline bool grant_end(struct __sk_buff *skb, const struct packet *p, struct end *end)
+{
+	__u32 slot = grant_slot(skb, p);
+
+	end->class = CLASS_GRANT;
+	end->port = slot;
+	return slot;
+}
+
+/**
  * inner_end() - the local end that an ICMP error is about
  * @skb: packet
  * @p: its headers
@@ -288,7 +338,9 @@ static __always_inline bool inner_end(struct __sk_buff *skb, const struct packet
 	if (inner.later || inner.src.half[0] != p->dst.half[0] || inner.src.half[1] != p->dst.half[1])
 		return false;
 	class = class_of(&inner);
-	if (class < 0 || !load(skb, inner.transport, &head, sizeof(head)))
+	if (class < 0)
+		return grant_end(skb, &inner, end);
+	if (!load(skb, inner.transport, &head, sizeof(head)))
 		return false;
 	if (class == CLASS_ICMP && !is_request(inner.version, head.icmp.type) &&
 	    !is_reply(inner.version, head.icmp.type))
@@ -311,7 +363,9 @@ static __always_inline bool receiver(struct __sk_buff *skb, const struct packet 
 	int class = class_of(p);
 	union transport head;
 
-	if (class < 0 || !load(skb, p->transport, &head, sizeof(head)))
+	if (class < 0)
+		return grant_end(skb, p, end);
+	if (!load(skb, p->transport, &head, sizeof(head)))
 		return false;
 	if (class == CLASS_ICMP && is_error(p->version, head.icmp.type))
 		return inner_end(skb, p, end);
@@ -468,7 +522,7 @@ static __always_inline bool is_tiny(struct __sk_buff *skb, const struct packet *
  * sender() - the local end that a packet claims to come from
  * @skb: packet
  * @p: its headers, of no later fragment
- * @head: result: its transport header
+ * @head: result: its transport header; zero where the protocol has no ports
  * @end: result
  *
  * Return: why it may not leave, STEER_REASONS_N if there is nothing wrong.
@@ -478,12 +532,15 @@ static __always_inline enum steer_reason sender(struct __sk_buff *skb, const str
 {
 	int class = class_of(p);
 
-	if (class < 0)
+	if (class < 0 && !grant_end(skb, p, end))
 		return STEER_OUT_PROTOCOL;
-	if (p->fragment && is_tiny(skb, p, class))
+	if (class >= 0 && p->fragment && is_tiny(skb, p, class))
 		return STEER_OUT_TINY;
-	if (!load(skb, p->transport, head, sizeof(*head)))
+	head->whole = 0;
+	if (class >= 0 && !load(skb, p->transport, head, sizeof(*head)))
 		return STEER_OUT_HEADER;
+	if (class < 0)
+		return STEER_REASONS_N;
 	end->class = class;
 	end->port = bpf_ntohs(class == CLASS_ICMP ? head->icmp.id : head->port.source);
 	if (class == CLASS_ICMP && !is_request(p->version, head->icmp.type) && !is_reply(p->version, head->icmp.type))
@@ -674,15 +731,18 @@ static __always_inline int send_remote(struct __sk_buff *skb, const struct packe
 
 /**
  * local_ok() - may a slice reach this port of the host itself?
+ * @skb: packet
  * @p: headers
  * @head: transport header, unless it is a later fragment, whose first may then
  * @index: of the destination address
  * @conf: the slice
  *
+ * Where the protocol has no ports both ends are of the same slot.
+ *
  * Return: true if a flow is open there, or the slice may reach host sockets.
  */
-static __always_inline bool local_ok(const struct packet *p, const union transport *head, __u32 index,
-				     const struct steer_slice *conf)
+static __always_inline bool local_ok(struct __sk_buff *skb, const struct packet *p, const union transport *head,
+				     __u32 index, const struct steer_slice *conf)
 {
 	int class = class_of(p);
 	struct end end = {.class = class};
@@ -692,7 +752,7 @@ static __always_inline bool local_ok(const struct packet *p, const union transpo
 		return true;
 	end.port = bpf_ntohs(head->port.dest);
 	if (class < 0)
-		return false;
+		return grant_end(skb, p, &end) && steered(index, &end, &link) != 0;
 	if (class == CLASS_ICMP) {
 		if (!is_reply(p->version, head->icmp.type))
 			return false;
@@ -736,7 +796,7 @@ int steer_out(struct __sk_buff *skb)
 	if (index < 0)
 		action = send_remote(skb, &p, &head, slice);
 	else
-		action = local_ok(&p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
+		action = local_ok(skb, &p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
 	if (p.more && !p.later && action != TC_ACT_SHOT)
 		note_first(&sent, &p, &(struct fragment_owner){.slice = slice});
 	return action;

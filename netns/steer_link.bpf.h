@@ -462,7 +462,7 @@ static __always_inline int link_send(struct __sk_buff *skb, const struct packet 
 	if (!conf || !count)
 		return TC_ACT_SHOT;
 	if (index >= 0)
-		reason = local_ok(p, head, index, conf) ? STEER_REASONS_N : STEER_OUT_LOCAL;
+		reason = local_ok(skb, p, head, index, conf) ? STEER_REASONS_N : STEER_OUT_LOCAL;
 	else
 		reason = route(skb, p, head, largest(skb, p), &hop);
 	if (reason == STEER_REASONS_N && !rate_ok(conf, slice, BUCKET_OUT_PACKETS, skb))

@@ -69,6 +69,13 @@ struct {
 } open SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * STEER_GRANTS_MAX); /* old and new ones while these replace those */
+	__type(key, struct steer_grant);
+	__type(value, __u32);
+} grants SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, STEER_SLICES_MAX);
 	__type(key, __u32);

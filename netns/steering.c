@@ -473,6 +473,26 @@ void steering_hold(struct netns *ns, unsigned index, enum steer_class class, uin
 }
 
 /**
+ * steering_grant() - a protocol or GRE key has a slot, or has it no more
+ * @ns: the namespace
+ * @protocol: IPPROTO_
+ * @key: of GRE, else 0
+ * @slot: which; 0: none any more
+ *
+ * Return: 0, or -1 and errno.
+ */
+int steering_grant(struct netns *ns, uint8_t protocol, uint32_t key, unsigned slot)
+{
+	int map = bpf_map__fd(ns->steering->bpf->maps.grants);
+	const struct steer_grant grant = {.key = key, .protocol = protocol};
+	const uint32_t value = slot;
+
+	if (slot)
+		return bpf_map_update_elem(map, &grant, &value, BPF_ANY) ? -1 : 0;
+	return bpf_map_delete_elem(map, &grant) && errno != ENOENT ? -1 : 0;
+}
+
+/**
  * steering_slice() - set a slice's limits and rights
  * @ns: the namespace
  * @number: of the slice

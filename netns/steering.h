@@ -28,6 +28,7 @@ int steering_block(struct netns *ns, unsigned index, enum steer_class class);
 int steering_address(struct netns *ns, unsigned index, bool present);
 void steering_allow(struct netns *ns, unsigned index, const struct policy_range *range, unsigned slice); /* slice 0: nobody */
 void steering_hold(struct netns *ns, unsigned index, enum steer_class class, uint16_t port, bool held);
+int steering_grant(struct netns *ns, uint8_t protocol, uint32_t key, unsigned slot); /* slot 0: none any more */
 int steering_slice(struct netns *ns, unsigned number, const struct steer_slice *slice);
 int steering_deny(struct netns *ns, struct steer_prefix *deny, unsigned denied); /* replaces all lists; sorts @deny */
 void steering_close_all(struct netns *ns); /* zero `open`: the relay is gone */

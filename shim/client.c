@@ -264,7 +264,7 @@ static void fill_port(struct client *client, uint32_t covered)
 static void handle_port(struct client *client, const union request *request)
 {
 	client->port = request->port;
-	if (request->port.class >= STEER_CLASSES) {
+	if (request->port.class >= STEER_PORT_CLASSES) { /* no socket holds it */
 		client->request = request->header.id;
 		fill_port(client, 0);
 		return;
@@ -311,7 +311,7 @@ static void fill_opened(struct client *client, int error)
 	}
 	client->slice->grants++;
 	client->reply_fd = opening->client_fd;
-	reply->port = opening->flow->policy.lo;
+	reply->port = opening->flow->policy.class == CLASS_GRANT ? 0 : opening->flow->policy.lo;
 	reply->count = (uint16_t)(opening->flow->policy.hi - opening->flow->policy.lo + 1);
 	reply->flow = opening->flow->number;
 	reply->local = opening->flow->policy.local;

@@ -72,6 +72,13 @@ json_t *cmd_json_socket(const struct cmd_socket *socket);
 /* cmd_flows.c: call for each flow of the slice; 0, or -1 and it has been said why. What is called returns likewise. */
 int cmd_each_flow(struct cmd *cmd, int (*fn)(const struct proto_flow_row *row, void *arg), void *arg);
 
+/* cmd_grants.c: protocols without ports */
+#define CMD_GRANT_MAX 8
+const char *cmd_grant_name(unsigned protocol, char text[static CMD_GRANT_MAX]);
+int cmd_grant(struct cmd *cmd, uint8_t protocol, uint32_t key, const struct addr *local,
+	      struct proto_port_reply *reply);
+int cmd_grants(struct cmd *cmd, const struct policy_slice *slice);
+
 /* The subcommands: exit status */
 int cmd_flows(struct cmd *cmd);
 int cmd_links(struct cmd *cmd);

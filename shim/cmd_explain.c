@@ -7,6 +7,7 @@
  * slice's limits, a reservation that the host refuses) is not looked at.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,36 +19,73 @@
 struct wanted {
 	unsigned class;
 	uint16_t port;
+	uint8_t protocol; /* with CLASS_GRANT */
+	uint32_t key;     /* of GRE */
 	struct addr local;
 };
 
 /**
+ * is_word() - whether a text begins with a word and a slash
+ * @text: text
+ * @word: word
+ */
+static bool is_word(const char *text, const char *word)
+{
+	size_t length = strlen(word);
+
+	return !strncmp(text, word, length) && text[length] == '/';
+}
+
+/**
  * read_class() - the protocol before the slash
  * @text: argument
- * @class: set
+ * @wanted: gets the class, and for GRE the protocol
  *
  * Return: what is behind the slash; or NULL when this is no PORT
  */
-static const char *read_class(const char *text, unsigned *class)
+static const char *read_class(const char *text, struct wanted *wanted)
 {
-	size_t length = strcspn(text, "/");
+	const char *slash = strchr(text, '/');
 
-	if (!text[length])
+	if (!slash)
 		return NULL;
-	for (*class = 0; *class < STEER_CLASSES; ++*class) {
-		const char *name = policy_class_name((enum steer_class) * class);
+	for (wanted->class = 0; wanted->class < STEER_PORT_CLASSES; wanted->class ++)
+		if (is_word(text, policy_class_name((enum steer_class)wanted->class)))
+			return slash + 1;
+	wanted->protocol = is_word(text, "gre") ? IPPROTO_GRE : 0;
+	if (is_word(text, "gre") || is_word(text, "protocol"))
+		return slash + 1;
+	wanted->class = CLASS_ICMP;
+	return is_word(text, "icmpv6") ? slash + 1 : NULL;
+}
 
-		if (strlen(name) == length && !strncmp(text, name, length))
-			return text + length + 1;
-	}
-	*class = CLASS_ICMP;
-	return length == 6 && !strncmp(text, "icmpv6", length) ? text + length + 1 : NULL;
+/**
+ * read_number() - the port, key or protocol behind the slash
+ * @text: digits
+ * @wanted: gets it
+ *
+ * Return: whether it can be one
+ */
+static bool read_number(const char *text, struct wanted *wanted)
+{
+	const bool grant = wanted->class == CLASS_GRANT, key = grant && wanted->protocol;
+	uint64_t value;
+
+	if (!parse_u64(text, key ? UINT32_MAX : grant ? UINT8_MAX : UINT16_MAX, &value) || (!value && !key))
+		return false;
+	if (key)
+		wanted->key = (uint32_t)value;
+	else if (grant)
+		wanted->protocol = (uint8_t)value;
+	else
+		wanted->port = (uint16_t)value;
+	return true;
 }
 
 /**
  * read_endpoint() - address and port behind the slash
  * @text: PORT, ADDRESS:PORT or [ADDRESS]:PORT
- * @wanted: gets both
+ * @wanted: gets both; its class is known
  *
  * Return: whether it is one
  */
@@ -56,11 +94,9 @@ static bool read_endpoint(const char *text, struct wanted *wanted)
 	const char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
 	char address[ADDR_TEXT_MAX];
 	size_t length = colon ? (size_t)(colon - text) : 0;
-	uint64_t value;
 
-	if (!parse_u64(port, UINT16_MAX, &value) || !value)
+	if (!read_number(port, wanted))
 		return false;
-	wanted->port = (uint16_t)value;
 	if (!colon)
 		return true;
 	if (text[0] == '[' && text[length - 1] == ']') {
@@ -168,10 +204,12 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 	struct proto_port_reply reply;
 	const struct cmd_socket *socket;
 	struct cmd_sockets sockets;
-	char text[256];
+	char text[256], name[CMD_GRANT_MAX];
 	int state, in_way;
 
-	if (cmd_port(cmd, wanted->class, wanted->port, &wanted->local, AF_UNSPEC, &reply) < 0)
+	if (wanted->class == CLASS_GRANT
+		    ? cmd_grant(cmd, wanted->protocol, wanted->key, &wanted->local, &reply) < 0
+		    : cmd_port(cmd, wanted->class, wanted->port, &wanted->local, AF_UNSPEC, &reply) < 0)
 		return CMD_FAILED;
 	if (cmd_sockets_read(&sockets, cmd) < 0) {
 		free(sockets.row);
@@ -186,9 +224,12 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 		finding(cmd, "socket", text);
 	json_object_set_new(
 		cmd->out, "port",
-		json_pack("{s:s, s:i, s:o, s:b, s:s, s:o, s:I, s:b, s:o}", "protocol",
-			  policy_class_name((enum steer_class)wanted->class), "port", wanted->port, "address",
-			  cmd_json_addr(&wanted->local), "address_is_slices", has_address, "state",
+		json_pack("{s:s, s:i, s:o, s:o, s:b, s:s, s:o, s:I, s:b, s:o}", "protocol",
+			  wanted->class == CLASS_GRANT ? cmd_grant_name(wanted->protocol, name)
+						       : policy_class_name((enum steer_class)wanted->class),
+			  "port", wanted->port, "key",
+			  wanted->class == CLASS_GRANT ? json_integer((json_int_t)wanted->key) : json_null(),
+			  "address", cmd_json_addr(&wanted->local), "address_is_slices", has_address, "state",
 			  cmd_port_state(reply.state), "uid",
 			  reply.state == PROTO_PORT_OPEN ? json_integer((json_int_t)reply.uid) : json_null(), "flows",
 			  (json_int_t)reply.flows, "sockets_seen", sockets.seen, "kernel_socket",
@@ -208,7 +249,7 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 int cmd_explain(struct cmd *cmd)
 {
 	struct wanted wanted = {.class = 0};
-	const char *endpoint = cmd->argument[0] == '@' ? NULL : read_class(cmd->argument, &wanted.class);
+	const char *endpoint = cmd->argument[0] == '@' ? NULL : read_class(cmd->argument, &wanted);
 
 	if (!endpoint)
 		return cmd_explain_packet(cmd);

@@ -11,22 +11,35 @@
 #include "cmd.h"
 
 /**
+ * protocol_of() - a flow's protocol in words
+ * @row: flow
+ * @name: room
+ *
+ * Return: the words
+ */
+static const char *protocol_of(const struct proto_flow_row *row, char name[static CMD_GRANT_MAX])
+{
+	return row->class == CLASS_GRANT ? cmd_grant_name(row->protocol, name)
+					 : cmd_protocol(row->class, row->family);
+}
+
+/**
  * print_row() - one flow for people
  * @row: flow
  */
 static void print_row(const struct proto_flow_row *row)
 {
-	char local[CMD_ENDPOINT_MAX], remote[CMD_ENDPOINT_MAX] = "-";
+	char local[CMD_ENDPOINT_MAX], remote[CMD_ENDPOINT_MAX] = "-", name[CMD_GRANT_MAX];
 
-	cmd_endpoint(local, row->family, &row->local, row->port, row->count);
+	cmd_endpoint(local, row->family, &row->local, row->class == CLASS_GRANT ? row->key : row->port, row->count);
 	if (!addr_is_any(&row->remote))
 		cmd_endpoint(remote, row->family, &row->remote, row->remote_port, 1);
 	printf("%6" PRIu64 " %-10s %-6s %-24s %-24s %6u %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64
 	       " %8" PRIu64 " %s%s%s%s\n",
-	       row->flow, cmd_kind(row->kind), cmd_protocol(row->class, row->family), local, remote, row->uid,
-	       row->rx_packets, row->rx_bytes, row->tx_packets, row->tx_bytes, row->refused,
-	       row->flags & PROTO_FLAG_META ? "M" : "-", row->flags & PROTO_FLAG_ERRORS ? "E" : "-",
-	       row->flags & PROTO_FLAG_ALL ? "A" : "-", row->dormant ? "D" : "-");
+	       row->flow, cmd_kind(row->kind), protocol_of(row, name), local, remote, row->uid, row->rx_packets,
+	       row->rx_bytes, row->tx_packets, row->tx_bytes, row->refused, row->flags & PROTO_FLAG_META ? "M" : "-",
+	       row->flags & PROTO_FLAG_ERRORS ? "E" : "-", row->flags & PROTO_FLAG_ALL ? "A" : "-",
+	       row->dormant ? "D" : "-");
 }
 
 /**
@@ -37,6 +50,7 @@ static json_t *json_row(const struct proto_flow_row *row)
 {
 	static const char *const families[] = {[AF_UNSPEC] = "both", [AF_INET] = "ipv4", [AF_INET6] = "ipv6"};
 	json_t *remote = json_null(), *flags = json_array();
+	char name[CMD_GRANT_MAX];
 
 	if (!addr_is_any(&row->remote))
 		remote = json_pack("{s:o, s:i}", "address", cmd_json_addr(&row->remote), "port", row->remote_port);
@@ -46,16 +60,16 @@ static json_t *json_row(const struct proto_flow_row *row)
 		json_array_append_new(flags, json_string("errors"));
 	if (row->flags & PROTO_FLAG_ALL)
 		json_array_append_new(flags, json_string("all"));
-	return json_pack("{s:I, s:s, s:s, s:s, s:{s:o, s:i, s:i}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}",
-			 "flow", (json_int_t)row->flow, "kind", cmd_kind(row->kind), "protocol",
-			 cmd_protocol(row->class, row->family), "family",
-			 row->family < ARRAY_SIZE(families) && families[row->family] ? families[row->family]
-										     : "unknown",
-			 "local", "address", cmd_json_addr(&row->local), "port", row->port, "count", row->count,
-			 "remote", remote, "uid", (json_int_t)row->uid, "rx_packets", (json_int_t)row->rx_packets,
-			 "rx_bytes", (json_int_t)row->rx_bytes, "tx_packets", (json_int_t)row->tx_packets, "tx_bytes",
-			 (json_int_t)row->tx_bytes, "refused", (json_int_t)row->refused, "flags", flags, "dormant",
-			 row->dormant);
+	return json_pack(
+		"{s:I, s:s, s:s, s:s, s:{s:o, s:i, s:i, s:o}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "flow",
+		(json_int_t)row->flow, "kind", cmd_kind(row->kind), "protocol", protocol_of(row, name), "family",
+		row->family < ARRAY_SIZE(families) && families[row->family] ? families[row->family] : "unknown",
+		"local", "address", cmd_json_addr(&row->local), "port", row->port, "count", row->count, "key",
+		row->class == CLASS_GRANT ? json_integer((json_int_t)row->key) : json_null(), "remote", remote, "uid",
+		(json_int_t)row->uid, "rx_packets", (json_int_t)row->rx_packets, "rx_bytes",
+		(json_int_t)row->rx_bytes, "tx_packets", (json_int_t)row->tx_packets, "tx_bytes",
+		(json_int_t)row->tx_bytes, "refused", (json_int_t)row->refused, "flags", flags, "dormant",
+		row->dormant);
 }
 
 /**

@@ -26,6 +26,8 @@ static void describe(struct cmd *cmd, const struct pkt *pkt)
 	const char *protocol = number;
 
 	snprintf(number, sizeof(number), "protocol %u", pkt->protocol);
+	if (pkt->flags & PKT_KEY)
+		snprintf(number, sizeof(number), "gre %u", pkt->key);
 	if (class >= 0)
 		protocol = cmd_protocol((unsigned)class, family);
 	cmd_endpoint(src, family, &pkt->src, pkt->sport, 1);
@@ -71,6 +73,51 @@ static int judge_route(struct cmd *cmd, const struct pkt *pkt, enum verdict *ver
 }
 
 /**
+ * tell_state() - say whether what a packet comes from is open
+ * @cmd: manner; its object gets it
+ * @port: what the broker says
+ */
+static void tell_state(struct cmd *cmd, const struct proto_port_reply *port)
+{
+	if (!cmd->json)
+		printf("%-8s %s%s\n", "port", cmd_port_state(port->state),
+		       port->state == PROTO_PORT_OPEN ? "" : ": it has to be opened first");
+	json_object_set_new(cmd->out, "port_state", json_string(cmd_port_state(port->state)));
+}
+
+/**
+ * judge_grant() - the verdict on a well-formed packet whose protocol has no ports
+ * @cmd: slice and manner
+ * @pkt: packet
+ * @verdict: set
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+static int judge_grant(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
+{
+	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	const struct policy_flow flow = {.class = CLASS_GRANT,
+					 .family = pkt->version == 4 ? AF_INET : AF_INET6,
+					 .protocol = pkt->protocol,
+					 .key = pkt->key};
+	struct proto_port_reply port;
+
+	*verdict = VERDICT_PROTOCOL;
+	if (policy_grantable(pkt->protocol))
+		*verdict = policy_send(slice, &flow, pkt);
+	if (*verdict != VERDICT_PASS)
+		return 0;
+	if (cmd_grant(cmd, pkt->protocol, pkt->key, &pkt->src, &port) < 0)
+		return -1;
+	if (!policy_slice_granted(slice, pkt->protocol, pkt->key)) {
+		*verdict = pkt->protocol == IPPROTO_GRE ? VERDICT_PORT : VERDICT_PROTOCOL;
+		return 0;
+	}
+	tell_state(cmd, &port);
+	return judge_route(cmd, pkt, verdict);
+}
+
+/**
  * judge() - the verdict on a well-formed packet
  * @cmd: slice and manner
  * @pkt: packet
@@ -85,10 +132,8 @@ static int judge(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 	struct policy_flow flow = {.family = pkt->version == 4 ? AF_INET : AF_INET6};
 	struct proto_port_reply port;
 
-	if (class < 0) {
-		*verdict = VERDICT_PROTOCOL;
-		return 0;
-	}
+	if (class < 0)
+		return judge_grant(cmd, pkt, verdict);
 	flow.class = (uint8_t) class;
 	if (policy_slice_owns(slice, (enum steer_class) class, pkt->sport, pkt->sport))
 		flow.lo = flow.hi = pkt->sport;
@@ -99,10 +144,7 @@ static int judge(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 		return 0;
 	if (cmd_port(cmd, flow.class, pkt->sport, &pkt->src, flow.family, &port) < 0)
 		return -1;
-	if (!cmd->json)
-		printf("%-8s %s%s\n", "port", cmd_port_state(port.state),
-		       port.state == PROTO_PORT_OPEN ? "" : ": it has to be opened first");
-	json_object_set_new(cmd->out, "port_state", json_string(cmd_port_state(port.state)));
+	tell_state(cmd, &port);
 	return judge_route(cmd, pkt, verdict);
 }
 

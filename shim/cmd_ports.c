@@ -335,7 +335,8 @@ int cmd_ports(struct cmd *cmd)
 	int status = CMD_FAILED;
 
 	show_what_it_has(cmd);
-	if (cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
+	if (cmd_grants(cmd, &((struct lib_info *)cmd->saferaw->info)->slice) == 0 &&
+	    cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
 	    add_links(cmd, &rows) == 0 && add_sockets(&rows, &sockets) == 0) {
 		merge(&rows);
 		show_rows(cmd, &rows);

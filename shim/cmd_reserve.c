@@ -72,10 +72,11 @@ static bool parse(struct grant *grant, int argc, char **argv)
 		cmd_error("'%s' is no name of a slice", argv[1]);
 		return false;
 	}
-	while (grant->class < STEER_CLASSES && strcmp(argv[2], policy_class_name((enum steer_class)grant->class)))
+	while (grant->class < STEER_PORT_CLASSES &&
+	       strcmp(argv[2], policy_class_name((enum steer_class)grant->class)))
 		grant->class ++;
 	grant->protocol = argv[2];
-	if (grant->class == STEER_CLASSES) {
+	if (grant->class == STEER_PORT_CLASSES) {
 		cmd_error("'%s' is no protocol that has ports here: tcp, udp, icmp, sctp, dccp or udplite", argv[2]);
 		return false;
 	}

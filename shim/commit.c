@@ -135,6 +135,9 @@ static int settle_netns(struct world *world, const struct draft_netns *draft)
 	for (i = 0; i < STEER_BLOCKS; i++)
 		if (draft->open[i])
 			(*netns)->open[i] = draft->open[i];
+	slots_free(&(*netns)->slots);
+	(*netns)->slots = draft->slots;
+	slots_sort(&(*netns)->slots);
 	for (i = 0; i < draft->addresses; i++)
 		if (!netns_set_address(*netns, &draft->address[i])) {
 			errno = EINVAL;

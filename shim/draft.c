@@ -107,6 +107,20 @@ bool draft_block(struct draft *draft, const struct world *world, const struct pr
 }
 
 /**
+ * draft_grant() - protocols without ports have slots
+ * @draft: draft
+ * @record: run of them
+ *
+ * Return: whether it makes sense
+ */
+bool draft_grant(struct draft *draft, const struct priv_grant *record)
+{
+	if (record->netns >= PRIV_NETNS_MAX || !draft->netns[record->netns].record.header.type)
+		return false;
+	return slots_add(&draft->netns[record->netns].slots, record);
+}
+
+/**
  * stays() - whether the relay has a slice already, in a netns that stays
  * @draft: draft, with all netns told
  * @world: what the relay has
@@ -161,11 +175,30 @@ bool draft_range(struct draft *draft, const struct priv_range *record)
 {
 	struct slice_conf *conf = slice_of(draft, record->slice);
 
-	if (!conf || conf->ranges == ARRAY_SIZE(conf->range) || record->class >= STEER_CLASSES ||
+	if (!conf || conf->ranges == ARRAY_SIZE(conf->range) || record->class >= STEER_PORT_CLASSES ||
 	    record->lo > record->hi)
 		return false;
 	conf->range[conf->ranges++] =
 		(struct policy_range){.class = record->class, .lo = record->lo, .hi = record->hi};
+	return true;
+}
+
+/**
+ * draft_slice_grant() - a slice has a protocol, or GRE keys
+ * @draft: draft
+ * @record: grant
+ *
+ * Return: whether it makes sense
+ */
+bool draft_slice_grant(struct draft *draft, const struct priv_slice_grant *record)
+{
+	struct slice_conf *conf = slice_of(draft, record->slice);
+
+	if (!conf || conf->grants == ARRAY_SIZE(conf->grant) || !policy_grantable(record->protocol) ||
+	    record->lo > record->hi)
+		return false;
+	conf->grant[conf->grants++] =
+		(struct policy_grant){.protocol = record->protocol, .lo = record->lo, .hi = record->hi};
 	return true;
 }
 
@@ -240,7 +273,7 @@ bool draft_deny(struct draft *draft, const struct priv_deny *record)
 }
 
 /**
- * draft_clear() - an empty draft; its fds must have been taken out of it
+ * draft_clear() - an empty draft; fds, blocks and slots must have been taken out of it
  * @draft: draft
  */
 void draft_clear(struct draft *draft)

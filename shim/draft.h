@@ -13,6 +13,7 @@ struct draft_netns {
 	unsigned addresses;
 	struct priv_address address[STEER_ADDRESSES_MAX];
 	struct steer_open *open[STEER_BLOCKS]; /* NULL when there is none, or the relay has it already */
+	struct slots slots;
 };
 
 struct draft_slice {
@@ -30,8 +31,10 @@ struct draft {
 bool draft_netns(struct draft *draft, const struct world *world, const struct priv_netns *record, int fd[PRIV_NETNS_FDS]);
 bool draft_address(struct draft *draft, const struct priv_address *record);
 bool draft_block(struct draft *draft, const struct world *world, const struct priv_block *record, int fd);
+bool draft_grant(struct draft *draft, const struct priv_grant *record);
 bool draft_slice(struct draft *draft, const struct world *world, const struct priv_slice *record, int *listener);
 bool draft_range(struct draft *draft, const struct priv_range *record);
+bool draft_slice_grant(struct draft *draft, const struct priv_slice_grant *record);
 bool draft_slice_address(struct draft *draft, const struct priv_slice_address *record);
 bool draft_member(struct draft *draft, const struct priv_member *record);
 bool draft_peer_netns(struct draft *draft, const struct priv_peer_netns *record);

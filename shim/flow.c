@@ -334,6 +334,9 @@ bool flow_fits(const struct flow *flow)
 		return false;
 	if (!flow->policy.lo) /* a sniffer on all ports, whichever they are */
 		return true;
+	if (flow->policy.class == CLASS_GRANT)
+		return policy_slice_granted(&slice->policy, flow->policy.protocol, flow->policy.key) &&
+		       slots_find(&slice->netns->slots, flow->policy.protocol, flow->policy.key) == flow->policy.lo;
 	return policy_slice_owns(&slice->policy, flow->policy.class, flow->policy.lo, flow->policy.hi);
 }
 
@@ -391,7 +394,7 @@ static struct flowkey key_at(const struct ends *ends, uint16_t slice, int addres
  */
 struct flow *flow_find(const struct netns *netns, const struct pkt *pkt, const struct port **port)
 {
-	const struct ends ends = ends_received(pkt);
+	const struct ends ends = ends_received(netns, pkt);
 	int address = netns_address(netns, ends.local);
 	unsigned left;
 

@@ -17,6 +17,7 @@
 #include "libsaferaw_int.h"
 #include "pkt.h"
 
+#define REQUEST_FIRST offsetof(struct saferaw_request, key) /* size of the first version's request */
 #define REQUEST_MAX 4096 /* no later version's request is larger: what claims to be was not initialised */
 
 static_assert(SAFERAW_META == PROTO_FLAG_META && SAFERAW_ERRORS == PROTO_FLAG_ERRORS,
@@ -40,13 +41,14 @@ static int request_copy(struct saferaw *saferaw, const struct saferaw_request *f
 	const uint8_t *bytes = (const uint8_t *)from;
 	size_t i;
 
-	if (from->size < sizeof(*to) || from->size > REQUEST_MAX)
+	if ((from->size < sizeof(*to) && from->size != REQUEST_FIRST) || from->size > REQUEST_MAX)
 		return lib_note(saferaw, EINVAL, "the request's size is wrong: start from SAFERAW_REQUEST_INIT");
 	for (i = sizeof(*to); i < from->size; i++)
 		if (bytes[i])
 			return lib_note(saferaw, E2BIG,
 					"the request asks for more than this version of the library knows");
-	*to = *from;
+	*to = (struct saferaw_request){0};
+	memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
 	return 0;
 }
 
@@ -101,7 +103,26 @@ static int class_of(const struct saferaw_request *request)
 	/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): filled in; lib_note() never returns 0 */
 	if (request->kind == SAFERAW_SNIFFER && !request->protocol)
 		return PROTO_CLASS_ANY;
+	if (policy_grantable(request->protocol))
+		return CLASS_GRANT;
 	return policy_class(request->protocol);
+}
+
+/**
+ * granted() - protocol and key of the message that asks for a flow
+ * @request: what the program asks for
+ * @open: protocol and key are filled in, if its class has them
+ *
+ * Return: whether they go with ports that are asked for
+ */
+static bool granted(const struct saferaw_request *request, struct proto_open *open)
+{
+	if (open->class != CLASS_GRANT)
+		return !request->key;
+	open->protocol = (uint8_t)request->protocol;
+	open->key = request->key;
+	return (!request->key || request->protocol == IPPROTO_GRE) && !open->port && !open->remote_port &&
+	       request->count <= 1;
 }
 
 /**
@@ -121,7 +142,7 @@ static int open_message(struct saferaw *saferaw, const struct saferaw_request *r
 				    .class = (uint8_t) class,
 				    .flags = (uint8_t)request->flags};
 	if (class < 0)
-		return lib_note(saferaw, EPROTONOSUPPORT, "the protocol has no ports or ids that a slice could own");
+		return lib_note(saferaw, EPROTONOSUPPORT, "the protocol is none that a slice could have a part of");
 	if (request->protocol == IPPROTO_ICMP || request->protocol == IPPROTO_ICMPV6)
 		open->family = request->protocol == IPPROTO_ICMP ? AF_INET : AF_INET6;
 	if (!known(request))
@@ -129,6 +150,8 @@ static int open_message(struct saferaw *saferaw, const struct saferaw_request *r
 	if (!endpoint(&request->local, &open->local, &open->port, &open->family) ||
 	    !endpoint(&request->remote, &open->remote, &open->remote_port, &open->family))
 		return lib_note(saferaw, EAFNOSUPPORT, "the families of protocol, local and remote disagree");
+	if (!granted(request, open))
+		return lib_note(saferaw, EINVAL, "the protocol has no ports, or no keys");
 	if (class == CLASS_ICMP)
 		open->remote_port = 0;
 	else if (open->remote_port && addr_is_any(&open->remote))
@@ -175,6 +198,8 @@ static struct saferaw_flow *flow_new(struct saferaw *saferaw, const struct proto
 					    .local = opened->local,
 					    .lo = opened->port,
 					    .hi = (uint16_t)(opened->port + opened->count - 1),
+					    .protocol = open->protocol,
+					    .key = open->key,
 					    .remote = open->remote,
 					    .remote_port = open->remote_port};
 	saferaw->refs++;

@@ -38,7 +38,7 @@ static struct lib_info *info_new(const struct proto_info_reply *reply)
 	unsigned i;
 
 	if (reply->addresses > STEER_ADDRESSES_MAX || reply->ranges > POLICY_RANGES_MAX ||
-	    reply->denied > POLICY_DENY_MAX) {
+	    reply->denied > POLICY_DENY_MAX || reply->grants > POLICY_GRANTS_MAX) {
 		errno = EPROTO;
 		return NULL;
 	}
@@ -55,6 +55,10 @@ static struct lib_info *info_new(const struct proto_info_reply *reply)
 	for (i = 0; i < reply->ranges; i++)
 		info->slice.range[i] = (struct policy_range){
 			.class = reply->range[i].class, .lo = reply->range[i].lo, .hi = reply->range[i].hi};
+	info->slice.grants = reply->grants;
+	for (i = 0; i < reply->grants; i++)
+		info->slice.grant[i] = (struct policy_grant){
+			.protocol = reply->grant[i].protocol, .lo = reply->grant[i].lo, .hi = reply->grant[i].hi};
 	for (i = 0; i < reply->denied; i++)
 		info->slice.deny[i] = (struct prefix){.addr = reply->deny[i].addr, .len = reply->deny[i].len};
 	return info;

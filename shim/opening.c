@@ -21,6 +21,7 @@
 #include "opening.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 #include "log.h"
 #include "send.h"
@@ -122,6 +123,19 @@ static bool class_ok(const struct proto_open *ask)
 }
 
 /**
+ * grant_ok() - whether protocol and key are there when they must be, and only then
+ * @ask: request
+ */
+static bool grant_ok(const struct proto_open *ask)
+{
+	if (ask->class != CLASS_GRANT)
+		return !ask->protocol && !ask->key;
+	if (ask->port || ask->remote_port || ask->count != 1)
+		return false;
+	return policy_grantable(ask->protocol) && (ask->protocol == IPPROTO_GRE || !ask->key);
+}
+
+/**
  * count_ok() - whether there can be so many ports
  * @ask: request
  */
@@ -150,7 +164,9 @@ static int check_form(const struct proto_open *ask, const char **text)
 		*text = "ICMP errors are all that an icmp-error flow gets";
 	} else if (!class_ok(ask)) {
 		*text = "the protocol class is none, or goes with another kind or port";
-	} else if (ask->pad[0] || ask->pad[1] || ask->pad[2]) {
+	} else if (!grant_ok(ask)) {
+		*text = "the protocol number or key is none, or goes with another class or port";
+	} else if (ask->pad) {
 		*text = "a reserved field is not zero";
 	} else if (!count_ok(ask)) {
 		*text = "the number of ports is zero or too large";
@@ -223,6 +239,8 @@ static bool has_ports(const struct policy_slice *policy, const struct proto_open
 {
 	if (ask->class == PROTO_CLASS_ANY)
 		return true;
+	if (ask->class == CLASS_GRANT)
+		return ask->port && policy_slice_granted(policy, ask->protocol, ask->key);
 	if (!ask->port)
 		return candidates(policy, ask->class, ask->count);
 	return policy_slice_owns(policy, ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1));
@@ -271,7 +289,8 @@ static int check_permission(const struct slice *slice, const struct opener *open
 		}
 	}
 	if (!has_ports(&slice->policy, ask)) {
-		*text = "the port is not in the slice's ranges";
+		*text = ask->class == CLASS_GRANT ? "the protocol or key is not granted to the slice"
+						  : "the port is not in the slice's ranges";
 		return EACCES;
 	}
 	if (!spies(slice, opener, ask))
@@ -398,6 +417,8 @@ static struct policy_flow policy_of(const struct proto_open *ask)
 				     .family = ask->family,
 				     .lo = ask->port,
 				     .hi = (uint16_t)(ask->port + ask->count - 1),
+				     .protocol = ask->protocol,
+				     .key = ask->key,
 				     .remote = ask->remote,
 				     .remote_port = ask->remote_port};
 
@@ -413,17 +434,24 @@ static struct policy_flow policy_of(const struct proto_open *ask)
  * @opening: done is set, no other request goes on
  * @slice: whose flow it will be
  * @opener: who asks
- * @ask: what for, as it came
+ * @request: what for, as it came
+ *
+ * Where the protocol has no ports its slot stands for one from here on. What is
+ * granted to nobody has none.
  *
  * done() may be called from here or later.
  */
 void opening_begin(struct opening *opening, struct slice *slice, const struct opener *opener,
-		   const struct proto_open *ask)
+		   const struct proto_open *request)
 {
-	struct policy_flow policy = policy_of(ask);
+	struct proto_open slotted = *request, *ask = &slotted;
 	const char *text = "";
 	int error = check_form(ask, &text);
+	struct policy_flow policy;
 
+	if (!error && ask->class == CLASS_GRANT)
+		ask->port = slots_find(&slice->netns->slots, ask->protocol, ask->key);
+	policy = policy_of(ask);
 	*opening = (struct opening){.done = opening->done, .client_fd = -1};
 	opening->waiter.answered = answered;
 	opening->any_port = !ask->port && ask->kind != PROTO_KIND_SNIFFER;

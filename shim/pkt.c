@@ -11,8 +11,8 @@
  *
  * pkt_parse() answers for the form alone. Whether a packet may pass is
  * policy.c's to say, from the flags and fields that are set here; so a
- * fragment or a source route is well-formed, and a protocol that nobody knows
- * is passed on with ports 0. What is refused here cannot be judged: lengths
+ * fragment or a source route is well-formed, GRE without a key is, and a
+ * protocol that nobody knows is passed on with ports 0. What is refused here cannot be judged: lengths
  * that disagree, options and extension headers that lead nowhere, a transport
  * header that is not all there, ICMP errors that do not say what they are
  * about, and IPv6 addresses in IPv4-mapped form (they are not for the wire,
@@ -46,6 +46,8 @@
 #define TCP_LEN_MIN 20        /* bytes */
 #define ICMP_LEN_MIN 8        /* bytes, either family */
 #define ICMP_TIMESTAMP_LEN 20 /* bytes */
+#define GRE_LEN_MIN 4         /* bytes */
+#define GRE_FIELD_LEN 4       /* bytes of checksum, key, sequence number */
 #define SCTP_LEN_MIN 12       /* bytes */
 #define DCCP_LEN_MIN 12       /* bytes, with a short sequence number */
 #define DCCP_LONG_LEN_MIN 16  /* bytes, with a long one */
@@ -240,6 +242,37 @@ static enum verdict walk_chain(struct chain *chain, const uint8_t *data, size_t 
 }
 
 /**
+ * parse_gre() - read a GRE header as far as its key (RFC 2784, RFC 2890)
+ * @pkt: gets the key
+ * @data: start of the header
+ * @len: bytes there
+ * @cut: the packet may be cut off behind the key
+ *
+ * Other kinds of GRE (with routing, version 1) are no concern of ours, and
+ * what is in them behind the first four bytes is not looked at.
+ *
+ * Return: VERDICT_PASS or VERDICT_TRANSPORT
+ */
+static enum verdict parse_gre(struct pkt *pkt, const uint8_t *data, size_t len, bool cut)
+{
+	size_t key = GRE_LEN_MIN, end;
+	uint16_t flags;
+
+	if (len < GRE_LEN_MIN)
+		return VERDICT_TRANSPORT;
+	flags = read_u16(data);
+	if ((flags & STEER_GRE_MUST) != STEER_GRE_KEYED)
+		return VERDICT_PASS;
+	key += flags & STEER_GRE_CHECKSUM ? GRE_FIELD_LEN : 0;
+	end = key + GRE_FIELD_LEN + (flags & STEER_GRE_SEQUENCE && !cut ? GRE_FIELD_LEN : 0);
+	if (len < end)
+		return VERDICT_TRANSPORT;
+	pkt->key = (uint32_t)read_u16(data + key) << 16 | read_u16(data + key + 2);
+	pkt->flags |= PKT_KEY;
+	return VERDICT_PASS;
+}
+
+/**
  * inner_headers() - read the IP headers of the packet inside an ICMP error
  * @pkt: gets inner_src, inner_dst and inner_protocol
  * @data: start of the inner packet
@@ -306,6 +339,8 @@ static enum verdict parse_inner(struct pkt *pkt, const uint8_t *data, size_t len
 		if (len < ICMP_LEN_MIN || !(kinds[data[0]] & (PKT_ICMP_REQUEST | PKT_ICMP_REPLY)))
 			return VERDICT_TRANSPORT;
 		pkt->inner_sport = pkt->inner_dport = read_u16(data + 4);
+	} else if (pkt->inner_protocol == IPPROTO_GRE) {
+		return parse_gre(pkt, data, len, true);
 	}
 	return VERDICT_PASS;
 }
@@ -443,7 +478,7 @@ static inline enum verdict parse_transport(struct pkt *pkt)
 		pkt->tcp_flags = data[13];
 	if (pkt->protocol == (pkt->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
 		return parse_icmp(pkt, data, len);
-	return VERDICT_PASS;
+	return pkt->protocol == IPPROTO_GRE ? parse_gre(pkt, data, len, false) : VERDICT_PASS;
 }
 
 /**
@@ -464,7 +499,7 @@ static bool header_is_cut(const struct pkt *pkt)
 	const uint8_t *data = pkt->data + pkt->transport;
 	size_t len = pkt->len - pkt->transport;
 
-	if (len < least[pkt->protocol])
+	if (len < least[pkt->protocol] || pkt->protocol == IPPROTO_GRE) /* of which nothing else can be wrong */
 		return true;
 	if (pkt->protocol == IPPROTO_TCP)
 		return (data[12] >> 4) * 4U > len;

@@ -38,7 +38,7 @@ static const struct {
 static_assert(ARRAY_SIZE(verdicts) == VERDICTS_N, "each verdict has its row");
 static_assert(VERDICT_PASS == 0, "zero is the verdict that passes");
 
-/* The classes: their names, and their IP protocols in each family */
+/* The classes: their names, and their IP protocols in each family (of a grant it is the flow's own) */
 static const struct {
 	const char *name;
 	uint8_t v4, v6;
@@ -49,9 +49,37 @@ static const struct {
 	[CLASS_SCTP] = {"sctp", IPPROTO_SCTP, IPPROTO_SCTP},
 	[CLASS_DCCP] = {"dccp", IPPROTO_DCCP, IPPROTO_DCCP},
 	[CLASS_UDPLITE] = {"udplite", IPPROTO_UDPLITE, IPPROTO_UDPLITE},
+	[CLASS_GRANT] = {"grant", 0, 0},
 };
 
 static_assert(ARRAY_SIZE(classes) == STEER_CLASSES, "each class has its row");
+
+/*
+ * Protocols that no slice can be granted whole: those with ports or ids of
+ * their own, those that are headers on the way to another, and what is no protocol.
+ */
+static const bool never_granted[256] = {
+	[IPPROTO_TCP] = true,
+	[IPPROTO_UDP] = true,
+	[IPPROTO_ICMP] = true,
+	[IPPROTO_ICMPV6] = true,
+	[IPPROTO_SCTP] = true,
+	[IPPROTO_DCCP] = true,
+	[IPPROTO_UDPLITE] = true,
+	[IPPROTO_HOPOPTS] = true,
+	[IPPROTO_ROUTING] = true,
+	[IPPROTO_FRAGMENT] = true,
+	[IPPROTO_DSTOPTS] = true,
+	[IPPROTO_ESP] = true,
+	[IPPROTO_AH] = true,
+	[IPPROTO_NONE] = true,
+	[IPPROTO_MH] = true,
+	[139] = true,
+	[140] = true,
+	[253] = true,
+	[254] = true,
+	[IPPROTO_RAW] = true,
+};
 
 /**
  * verdict_name() - the stable name of a verdict
@@ -113,6 +141,16 @@ static bool is_this_network(const struct addr *addr)
 }
 
 /**
+ * protocol_of() - a flow's protocol
+ * @flow: flow
+ * @family: of a packet
+ */
+static int protocol_of(const struct policy_flow *flow, int family)
+{
+	return flow->class == CLASS_GRANT ? flow->protocol : policy_protocol(flow->class, family);
+}
+
+/**
  * protocol_ok() - whether a protocol is a flow's, in the family that the packet is in
  * @flow: flow
  * @protocol: upper-layer protocol
@@ -127,7 +165,26 @@ static bool protocol_ok(const struct policy_flow *flow, uint8_t protocol, const 
 
 	if (flow->family != AF_UNSPEC && flow->family != family)
 		return false;
-	return protocol == policy_protocol(flow->class, family) || (pkt->flags & PKT_LATER && family == AF_INET6);
+	return protocol == protocol_of(flow, family) || (pkt->flags & PKT_LATER && family == AF_INET6);
+}
+
+/**
+ * port_verdict() - whether a local port or id, or what stands for one, is a flow's
+ * @flow: flow whose protocol the packet has
+ * @pkt: packet, or ICMP error about it
+ * @port: port or id
+ *
+ * Return: VERDICT_PASS, VERDICT_GRE or VERDICT_PORT
+ */
+static enum verdict port_verdict(const struct policy_flow *flow, const struct pkt *pkt, uint16_t port)
+{
+	if (flow->class != CLASS_GRANT)
+		return port < flow->lo || port > flow->hi ? VERDICT_PORT : VERDICT_PASS;
+	if (flow->protocol != IPPROTO_GRE)
+		return VERDICT_PASS;
+	if (!(pkt->flags & PKT_KEY))
+		return VERDICT_GRE;
+	return pkt->key == flow->key ? VERDICT_PASS : VERDICT_PORT;
 }
 
 /**
@@ -209,6 +266,7 @@ static enum verdict route_verdict(const struct pkt *pkt)
 enum verdict policy_send(const struct policy_slice *slice, const struct policy_flow *flow, const struct pkt *pkt)
 {
 	bool later = pkt->flags & PKT_LATER;
+	enum verdict verdict;
 
 	if (flow->read_only)
 		return VERDICT_READ_ONLY;
@@ -222,8 +280,9 @@ enum verdict policy_send(const struct policy_slice *slice, const struct policy_f
 		return VERDICT_ICMP_TYPE;
 	if (!source_ok(slice, flow, &pkt->src))
 		return VERDICT_SOURCE;
-	if (!later && (pkt->sport < flow->lo || pkt->sport > flow->hi))
-		return VERDICT_PORT;
+	verdict = later ? VERDICT_PASS : port_verdict(flow, pkt, pkt->sport);
+	if (verdict != VERDICT_PASS)
+		return verdict;
 	if (!remote_ok(flow, &pkt->dst, later ? flow->remote_port : pkt->dport))
 		return VERDICT_REMOTE;
 	return destination_verdict(slice, &pkt->dst);
@@ -247,7 +306,7 @@ static enum verdict receive_error(const struct policy_flow *flow, const struct p
 		return VERDICT_NO_FLOW;
 	if (!addr_is_any(&flow->local) && !addr_eq(&pkt->inner_src, &flow->local))
 		return VERDICT_NO_FLOW;
-	if (pkt->inner_sport < flow->lo || pkt->inner_sport > flow->hi)
+	if (port_verdict(flow, pkt, pkt->inner_sport) != VERDICT_PASS)
 		return VERDICT_NO_FLOW;
 	return remote_ok(flow, &pkt->inner_dst, pkt->inner_dport) ? VERDICT_PASS : VERDICT_NO_FLOW;
 }
@@ -274,7 +333,7 @@ static enum verdict receive_plain(const struct policy_flow *flow, const struct p
 		return pkt->flags & PKT_ICMP_REQUEST ? VERDICT_NO_FLOW : VERDICT_ICMP_TYPE;
 	if (!addr_is_any(&flow->local) && !addr_eq(&pkt->dst, &flow->local))
 		return VERDICT_NO_FLOW;
-	if (!later && (pkt->dport < flow->lo || pkt->dport > flow->hi))
+	if (!later && port_verdict(flow, pkt, pkt->dport) != VERDICT_PASS)
 		return VERDICT_NO_FLOW;
 	return remote_ok(flow, &pkt->src, later ? flow->remote_port : pkt->sport) ? VERDICT_PASS : VERDICT_NO_FLOW;
 }
@@ -333,6 +392,31 @@ bool policy_slice_owns(const struct policy_slice *slice, enum steer_class class,
 }
 
 /**
+ * policy_slice_granted() - whether a slice may use a protocol that has no ports
+ * @slice: slice
+ * @protocol: IPPROTO_
+ * @key: of GRE, else 0
+ */
+bool policy_slice_granted(const struct policy_slice *slice, uint8_t protocol, uint32_t key)
+{
+	unsigned i;
+
+	for (i = 0; i < slice->grants; i++)
+		if (slice->grant[i].protocol == protocol && slice->grant[i].lo <= key && key <= slice->grant[i].hi)
+			return true;
+	return false;
+}
+
+/**
+ * policy_grantable() - whether a protocol is one that slices can be granted
+ * @ip_protocol: IPPROTO_
+ */
+bool policy_grantable(int ip_protocol)
+{
+	return ip_protocol > 0 && (size_t)ip_protocol < ARRAY_SIZE(never_granted) && !never_granted[ip_protocol];
+}
+
+/**
  * policy_slice_has_address() - whether a slice may use a local address now
  * @slice: slice
  * @addr: address
@@ -351,13 +435,13 @@ bool policy_slice_has_address(const struct policy_slice *slice, const struct add
  * policy_class() - the class of an IP protocol
  * @ip_protocol: IPPROTO_
  *
- * Return: enum steer_class, -1 for a protocol that has none
+ * Return: enum steer_class, -1 for a protocol that has no ports
  */
 int policy_class(int ip_protocol)
 {
 	unsigned i;
 
-	for (i = 0; i < ARRAY_SIZE(classes); i++)
+	for (i = 0; i < STEER_PORT_CLASSES; i++)
 		if (classes[i].v4 == ip_protocol || classes[i].v6 == ip_protocol)
 			return (int)i;
 	return -1;
@@ -368,17 +452,17 @@ int policy_class(int ip_protocol)
  * @class: enum steer_class
  * @family: AF_INET6, or any other for IPv4
  *
- * Return: IPPROTO_, -1 for a number that is no class
+ * Return: IPPROTO_, -1 for a number that is no class with ports
  */
 int policy_protocol(enum steer_class class, int family)
 {
-	if ((unsigned)class >= STEER_CLASSES)
+	if ((unsigned)class >= STEER_PORT_CLASSES)
 		return -1;
 	return family == AF_INET6 ? classes[class].v6 : classes[class].v4;
 }
 
 /**
- * policy_class_name() - the name of a class: "tcp", "udp", "icmp", "sctp", "dccp", "udplite"
+ * policy_class_name() - the name of a class: "tcp", "udp", "icmp", "sctp", "dccp", "udplite", "grant"
  * @class: enum steer_class
  *
  * Return: "unknown" for a number that is no class

@@ -38,6 +38,10 @@ void query_info(const struct slice *slice, struct proto_info_reply *reply)
 	for (i = 0; i < policy->ranges; i++)
 		reply->range[i] = (struct proto_range){
 			.class = policy->range[i].class, .lo = policy->range[i].lo, .hi = policy->range[i].hi};
+	reply->grants = policy->grants;
+	for (i = 0; i < policy->grants; i++)
+		reply->grant[i] = (struct proto_grant){
+			.protocol = policy->grant[i].protocol, .lo = policy->grant[i].lo, .hi = policy->grant[i].hi};
 	for (i = 0; i < policy->denied; i++)
 		reply->deny[i] = (struct proto_prefix){.addr = policy->deny[i].addr, .len = policy->deny[i].len};
 }
@@ -189,10 +193,12 @@ void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_r
 			.class = flow->policy.class,
 			.family = flow->policy.family,
 			.flags = flow->flags | (flow->sees_all ? PROTO_FLAG_ALL : 0),
-			.port = flow->policy.lo,
+			.port = flow->policy.class == CLASS_GRANT ? 0 : flow->policy.lo,
 			.count = (uint16_t)(flow->policy.hi - flow->policy.lo + 1),
 			.remote_port = flow->policy.remote_port,
 			.dormant = flow_is_dormant(flow),
+			.protocol = flow->policy.protocol,
+			.key = flow->policy.key,
 			.local = flow->policy.local,
 			.remote = flow->policy.remote,
 		};
@@ -217,7 +223,7 @@ static uint32_t asked_addresses(const struct slice *slice, const struct proto_po
 /**
  * query_port() - who has a port
  * @slice: slice
- * @ask: class, port, and local address or "::"
+ * @ask: class, port (or protocol and key), and local address or "::"
  * @covered: the addresses on which the monitor's sockets hold it
  * @reply: filled in
  *
@@ -228,7 +234,9 @@ static uint32_t asked_addresses(const struct slice *slice, const struct proto_po
 void query_port(const struct slice *slice, const struct proto_port *ask, uint32_t covered,
 		struct proto_port_reply *reply)
 {
+	uint16_t number = ask->port;
 	uint32_t left;
+	bool ours;
 
 	if (ask->class >= STEER_CLASSES) {
 		reply->error = EINVAL;
@@ -237,14 +245,19 @@ void query_port(const struct slice *slice, const struct proto_port *ask, uint32_
 	left = asked_addresses(slice, ask);
 	reply->netns = slice->netns->record.cookie;
 	reply->state = PROTO_PORT_FREE;
-	if (!policy_slice_owns(&slice->policy, ask->class, ask->port, ask->port)) {
+	ours = policy_slice_owns(&slice->policy, ask->class, number, number);
+	if (ask->class == CLASS_GRANT) {
+		number = ask->port > UINT8_MAX ? 0 : slots_find(&slice->netns->slots, (uint8_t)ask->port, ask->key);
+		ours = number && policy_slice_granted(&slice->policy, (uint8_t)ask->port, ask->key);
+	}
+	if (!ours) {
 		reply->state = PROTO_PORT_FOREIGN;
 		return;
 	}
 	reply->held = (covered & left) != 0;
 	for (; left; left &= left - 1) {
 		const struct port *port =
-			ports_find(&slice->netns->shard.ports, (unsigned)__builtin_ctz(left), ask->class, ask->port);
+			ports_find(&slice->netns->shard.ports, (unsigned)__builtin_ctz(left), ask->class, number);
 
 		if (!port || port->flows < reply->flows)
 			continue;

@@ -375,7 +375,7 @@ static void go_round(const struct slice *slice, unsigned address, bool marked, s
 enum verdict readers_received(struct slice *slice, const struct port *port, const struct pkt *pkt)
 {
 	struct round round = {.slice = slice,
-			      .ends = ends_received(pkt),
+			      .ends = ends_received(slice->netns, pkt),
 			      .uid = port->uid,
 			      .error = pkt->flags & PKT_ICMP_ERROR,
 			      .pkt = pkt,
@@ -383,7 +383,9 @@ enum verdict readers_received(struct slice *slice, const struct port *port, cons
 	const struct policy_flow policy = {.class = (uint8_t)round.ends.class,
 					   .family = pkt->version == 4 ? AF_INET : AF_INET6,
 					   .lo = round.ends.lport,
-					   .hi = round.ends.lport};
+					   .hi = round.ends.lport,
+					   .protocol = round.ends.protocol,
+					   .key = pkt->key};
 	int address = netns_address(slice->netns, round.ends.local);
 
 	if (address >= 0 && policy_receive(&policy, pkt) == VERDICT_PASS)
@@ -401,7 +403,7 @@ void readers_sent(const struct flow *flow, const struct pkt *pkt, const struct a
 {
 	struct slice *slice = flow->slice;
 	struct round round = {.slice = slice,
-			      .ends = ends_sent(pkt, source),
+			      .ends = ends_sent(slice->netns, pkt, source),
 			      .uid = flow->opener.uid,
 			      .pkt = pkt,
 			      .meta = {.flags = SAFERAW_META_SENT},

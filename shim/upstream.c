@@ -52,6 +52,8 @@ union message {
 	struct priv_linked linked;
 	struct priv_link_end link_end;
 	struct priv_block block;
+	struct priv_grant grant;
+	struct priv_slice_grant slice_grant;
 	uint8_t bytes[PRIV_MESSAGE_MAX];
 };
 
@@ -101,6 +103,28 @@ static bool take_block(const union message *message, int *fd)
 	if (upstream.draft.begun)
 		return draft_block(&upstream.draft, upstream.world, &message->block, *fd);
 	return commit_block(upstream.world, &message->block, *fd);
+}
+
+/**
+ * take_grant() - GRANT
+ * @message: message
+ * @fd: none
+ */
+static bool take_grant(const union message *message, int *fd)
+{
+	(void)fd;
+	return draft_grant(&upstream.draft, &message->grant);
+}
+
+/**
+ * take_slice_grant() - SLICE_GRANT
+ * @message: message
+ * @fd: none
+ */
+static bool take_slice_grant(const union message *message, int *fd)
+{
+	(void)fd;
+	return draft_slice_grant(&upstream.draft, &message->slice_grant);
 }
 
 /**
@@ -338,6 +362,8 @@ static const struct {
 	[PRIV_LINKED] = {sizeof(struct priv_linked), 0, ALWAYS, take_linked},
 	[PRIV_LINK_NEWS] = {sizeof(struct priv_link_end), 0, ALWAYS, take_link_news},
 	[PRIV_BLOCK] = {sizeof(struct priv_block), 1, ALWAYS, take_block},
+	[PRIV_GRANT] = {sizeof(struct priv_grant), 0, TELLING, take_grant},
+	[PRIV_SLICE_GRANT] = {sizeof(struct priv_slice_grant), 0, TELLING, take_slice_grant},
 };
 
 /**

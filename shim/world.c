@@ -96,6 +96,7 @@ void netns_free(struct netns *netns)
 	flowtab_free(&netns->shard.holds);
 	flowtab_free(&netns->shard.readers);
 	ports_free(&netns->shard.ports);
+	slots_free(&netns->slots);
 	for (i = 0; i < STEER_BLOCKS; i++)
 		if (netns->open[i])
 			munmap(netns->open[i], sizeof(*netns->open[i]));
@@ -264,6 +265,8 @@ void slice_refresh(struct slice *slice)
 	policy->fragments = slice->conf.record.fragments;
 	policy->ranges = slice->conf.ranges;
 	memcpy(policy->range, slice->conf.range, sizeof(policy->range));
+	policy->grants = slice->conf.grants;
+	memcpy(policy->grant, slice->conf.grant, sizeof(policy->grant));
 	policy->denied = slice->conf.denied;
 	memcpy(policy->deny, slice->conf.deny, sizeof(policy->deny));
 	policy->addresses = 0;

@@ -11,6 +11,7 @@
 
 #include "flowtab.h"
 #include "fragments.h"
+#include "slots.h"
 #include "loop.h"
 #include "policy.h"
 #include "ports.h"
@@ -43,6 +44,8 @@ struct slice_conf {
 	struct priv_slice record; /* 0 in record.slice: there is none */
 	unsigned ranges, addresses, members, peers, denied;
 	struct policy_range range[POLICY_RANGES_MAX];
+	unsigned grants;
+	struct policy_grant grant[POLICY_GRANTS_MAX];
 	struct addr address[STEER_ADDRESSES_MAX];
 	struct member member[WORLD_MEMBERS_MAX];
 	uint64_t peer[WORLD_PEERS_MAX]; /* netns cookies */
@@ -73,6 +76,7 @@ struct netns {
 	struct steer_traffic *traffic; /* [STEER_SLICES_MAX] */
 	struct steer_link_traffic *link_traffic; /* [STEER_LINKS_MAX], read only */
 	struct address_set addresses;
+	struct slots slots;
 	LIST_HEAD(, slice) slices;
 	struct link *links[STEER_LINKS_MAX]; /* by number; NULL: none */
 	struct shard shard;

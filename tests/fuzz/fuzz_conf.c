@@ -63,7 +63,7 @@ static void check_slice(const struct conf *conf, const struct conf_slice *slice)
 	MUST(slice->ranges > 0 && slice->ranges <= POLICY_RANGES_MAX);
 	for (i = 0; i < slice->ranges; i++)
 		MUST(slice->range[i].lo > 0 && slice->range[i].lo <= slice->range[i].hi &&
-		     slice->range[i].class < STEER_CLASSES);
+		     slice->range[i].class < STEER_PORT_CLASSES);
 	MUST(slice->users + slice->groups > 0);
 	MUST(slice->denied + conf->netns[slice->netns].denied <= POLICY_DENY_MAX);
 	MUST(slice->flows_max > 0 && slice->clients_max > 0 && slice->memory_bytes > 0);

@@ -62,7 +62,7 @@ static struct policy_slice the_slice(void)
 /** the_flow() - the flow that an input asks for */
 static struct policy_flow the_flow(const struct policy_slice *slice, uint8_t setup)
 {
-	struct policy_flow flow = {.class = (setup & INPUT_CLASS) % STEER_CLASSES, .lo = PORT_LO, .hi = PORT_HI};
+	struct policy_flow flow = {.class = (setup & INPUT_CLASS) % STEER_PORT_CLASSES, .lo = PORT_LO, .hi = PORT_HI};
 	bool v6 = setup & INPUT_V6;
 
 	if (setup & (INPUT_ONE_FAMILY | INPUT_LOCAL | INPUT_CONNECTED))

@@ -24,6 +24,7 @@
 #include "util.h"
 
 #define SCENES_MAX 1024
+#define CLASSES (REFERENCE_CLASSES + 1) /* those with ports, and grants */
 #define PORT_FIRST 4000
 #define PORT_LAST 4099
 #define REMOTE_PORT 443
@@ -121,8 +122,9 @@ struct setup {
 static void make_scene(const struct setup *setup)
 {
 	static const enum reference_class classes[] = {
-		[CLASS_TCP] = REFERENCE_TCP,   [CLASS_UDP] = REFERENCE_UDP,   [CLASS_ICMP] = REFERENCE_ICMP,
-		[CLASS_SCTP] = REFERENCE_SCTP, [CLASS_DCCP] = REFERENCE_DCCP, [CLASS_UDPLITE] = REFERENCE_UDPLITE,
+		[CLASS_TCP] = REFERENCE_TCP,     [CLASS_UDP] = REFERENCE_UDP,   [CLASS_ICMP] = REFERENCE_ICMP,
+		[CLASS_SCTP] = REFERENCE_SCTP,   [CLASS_DCCP] = REFERENCE_DCCP, [CLASS_UDPLITE] = REFERENCE_UDPLITE,
+		[CLASS_GRANT] = REFERENCE_GRANT,
 	};
 	struct scene *scene = &all.scene[all.scenes++];
 	unsigned version = setup->version;
@@ -151,6 +153,11 @@ static void make_scene(const struct setup *setup)
 		scene->reference.remote =
 			make_reference(version, version == 4 ? all.address4[OWN] : all.address6[OWN]);
 	}
+	if (setup->class == CLASS_GRANT) {
+		scene->flow.protocol = setup->lo == setup->hi ? 47 : setup->lo ? 89 : 4;
+		scene->reference.protocol = scene->flow.protocol;
+		scene->flow.key = scene->reference.key = setup->lo == setup->hi ? setup->lo : 0;
+	}
 	if (setup->remote_port)
 		scene->flow.remote_port = scene->reference.remote_port = REMOTE_PORT;
 }
@@ -164,9 +171,9 @@ static void make_all(void)
 	make_slice();
 	for (i = 0; i < VERDICTS_N; i++)
 		all.name[i] = i == VERDICT_PASS ? NULL : verdict_name((enum verdict)i);
-	for (bits = 0; bits < 16 * REFERENCE_CLASSES * ARRAY_SIZE(range) * 3; bits++) {
-		unsigned rest = bits / 16 / REFERENCE_CLASSES;
-		struct setup setup = {.class = bits / 16 % REFERENCE_CLASSES,
+	for (bits = 0; bits < 16 * CLASSES * ARRAY_SIZE(range) * 3; bits++) {
+		unsigned rest = bits / 16 / CLASSES;
+		struct setup setup = {.class = bits / 16 % CLASSES,
 				      .version = rest % 3 == 0   ? 0
 						 : rest % 3 == 1 ? 4
 								 : 6,
@@ -178,7 +185,7 @@ static void make_all(void)
 				      .hi = range[rest / 3][1]};
 
 		if ((bits & 8 && !setup.read_only) || (!setup.version && bits & 7) ||
-		    (setup.remote_port && (!setup.remote || setup.class == CLASS_ICMP)))
+		    (setup.remote_port && (!setup.remote || setup.class == CLASS_ICMP || setup.class == CLASS_GRANT)))
 			continue;
 		make_scene(&setup);
 	}
@@ -226,7 +233,9 @@ struct shape_plan scene_plan(const struct scene *scene, struct dice *dice)
 
 	if (!plan.version || dice_one_in(dice, 24))
 		plan.version = dice_one_in(dice, 2) ? 4 : 6;
-	plan.protocol = (unsigned)policy_protocol(flow->class, plan.version == 6 ? AF_INET6 : AF_INET);
+	plan.protocol = flow->protocol;
+	if (flow->class != CLASS_GRANT)
+		plan.protocol = (unsigned)policy_protocol(flow->class, plan.version == 6 ? AF_INET6 : AF_INET);
 	if (dice_one_in(dice, 12))
 		plan.protocol = protocols[dice_below(dice, ARRAY_SIZE(protocols))];
 	memcpy(plan.own, plan.version == 4 ? all.address4[own] : all.address6[own], 16);

@@ -32,6 +32,7 @@
 #define DCCP 33
 #define SCTP 132
 #define UDP_LITE 136
+#define GRE 47
 #define ICMP6 58
 #define HOP_BY_HOP 0
 #define ROUTING 43
@@ -374,6 +375,25 @@ static void put_icmp(struct shape *shape, struct dice *dice, const struct shape_
 	put_packet(shape, dice, &inner, true);
 }
 
+/** put_gre() - append a GRE header, mostly with the own port for a key */
+static void put_gre(struct shape *shape, struct dice *dice, const struct shape_plan *plan)
+{
+	unsigned flags = 0x2000;
+
+	if (dice_one_in(dice, 3))
+		flags |= dice_below(dice, 16) << 12;
+	if (dice_one_in(dice, 6))
+		flags = dice_below(dice, 65536);
+	put_two(shape, flags);
+	put_two(shape, 0x0800);
+	if (flags & 0x8000)
+		put(shape, NULL, 4);
+	put_two(shape, dice_one_in(dice, 12) ? dice_below(dice, 65536) : 0);
+	put_two(shape, plan->own_port);
+	if (flags & 0x1000)
+		put(shape, NULL, 4);
+}
+
 /** put_upper() - append what follows the IP headers */
 static void put_upper(struct shape *shape, struct dice *dice, const struct shape_plan *plan, bool quoted)
 {
@@ -381,6 +401,8 @@ static void put_upper(struct shape *shape, struct dice *dice, const struct shape
 
 	if (plan->protocol == ICMP4 || plan->protocol == ICMP6) {
 		put_icmp(shape, dice, plan, quoted);
+	} else if (plan->protocol == GRE) {
+		put_gre(shape, dice, plan);
 	} else {
 		put_two(shape, plan->arrives ? plan->other_port : plan->own_port);
 		put_two(shape, plan->arrives ? plan->own_port : plan->other_port);

@@ -160,7 +160,7 @@ static void tell_slice(int listener, bool narrow, bool member)
 	unsigned class;
 
 	tell(&slice, sizeof(slice), &listener, 1);
-	for (class = 0; class < STEER_CLASSES; class ++) {
+	for (class = 0; class < STEER_PORT_CLASSES; class ++) {
 		struct priv_range range = {.header = {PRIV_RANGE, sizeof(range)},
 					   .slice = STAGE_SLICE,
 					   .class = (uint8_t) class,

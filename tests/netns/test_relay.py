@@ -464,7 +464,7 @@ def test_port():
 
         def ask(kind, port, local=None, family=0):
             """error, state, held, uid, flows, netns"""
-            data, _ = client.request(proto.PORT, struct.pack("=BBH16s", kind, family, port, proto.mapped(local)))
+            data, _ = client.request(proto.PORT, struct.pack("=BBH16sI", kind, family, port, proto.mapped(local), 0))
             return struct.unpack_from("=iBB2xIIQ", data, 8)
 
         flow = client.open(proto.UDP, local=HERE, port=40000)
@@ -478,9 +478,9 @@ def test_port():
         equal(ask(proto.TCP, 40000)[1:3], (1, 0), "another class")
         equal(ask(9, 40000)[0], errno.EINVAL, "no class")
         relay.answering.clear()
-        body = struct.pack("=BBH16s", proto.UDP, 0, 40000, proto.ANY)
+        body = struct.pack("=BBH16sI", proto.UDP, 0, 40000, proto.ANY, 0)
         for one in (gone, client):
-            one.socket.send(proto.HEADER.pack(proto.PORT, 28, 7) + body)
+            one.socket.send(proto.HEADER.pack(proto.PORT, 32, 7) + body)
         other.stats()
         gone.close()
         relay.answering.set()
@@ -770,7 +770,7 @@ def test_many_flows():
             flows[n].socket.settimeout(5)
             check(flows[n].socket.recv(2000), "received")
         equal([row[0] for row in client.flows()], [flow.number for flow in flows], "list")
-        data, _ = client.request(proto.PORT, struct.pack("=BxH16s", proto.UDP, 40000, proto.ANY))
+        data, _ = client.request(proto.PORT, struct.pack("=BxH16sI", proto.UDP, 40000, proto.ANY, 0))
         equal(struct.unpack_from("=iBB2xIIQ", data, 8), (0, 2, 0, pwd.getpwnam("games").pw_uid, 4000, relay.cookie), "port")
 
 

@@ -50,6 +50,7 @@
 #define WHY_ROUTING_HEADER (1u << 27)
 #define WHY_HOME_ADDRESS (1u << 28)
 #define WHY_CHAIN_END (1u << 29)
+#define WHY_GRE (1u << 30)
 #define WHY_NO_UPPER (WHY_TRANSPORT | WHY_TINY_FRAGMENT) /* its header cannot be judged */
 
 /* Names of the bits, as in saferaw-protocol(7) */
@@ -60,6 +61,7 @@ static const char *const names[] = {
 	"remote",        "loopback",        "multicast",      "broadcast",    "unspecified",
 	"link-local",    "denied",          "no-flow",        "martian",      "fragment-length",
 	"tiny-fragment", "atomic-fragment", "routing-header", "home-address", "chain-end",
+	"gre",
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -70,6 +72,7 @@ static const char *const names[] = {
 #define UDP 17
 #define DCCP 33
 #define ROUTING 43
+#define GRE 47
 #define FRAGMENT_HEADER 44
 #define ESP 50
 #define AUTHENTICATION 51
@@ -461,6 +464,30 @@ static bool is_error(unsigned version, unsigned type)
 }
 
 /**
+ * gre_key() - where the key of a GRE packet is (RFC 2784, 2.1; RFC 2890, 2)
+ * @header: its first two bytes
+ *
+ * C (bit 0), K (bit 2) and S (bit 3) say that a checksum, a key and a sequence
+ * number follow, in this order and of four bytes each. Bits 1, 4 and 5 must be
+ * zero, or the packet is one of RFC 1701, with routing or the like; so must the
+ * version be, which is 1 for PPTP (RFC 2637).
+ *
+ * Return: bytes from the header's start; 0 when it has no key, or is of another kind
+ */
+static size_t gre_key(const uint8_t *header)
+{
+	if (header[0] & 0x4c || !(header[0] & 0x20) || header[1] & 7)
+		return 0;
+	return header[0] & 0x80 ? 8 : 4;
+}
+
+/** four() - a number of four bytes in network order */
+static uint32_t four(const uint8_t *bytes)
+{
+	return (uint32_t)two(bytes) << 16 | two(bytes + 2);
+}
+
+/**
  * read_inner() - what an ICMP error is about
  * @r: reading of the error; gets the inner_ fields
  * @packet: the start of a packet that it quotes
@@ -497,6 +524,16 @@ static void read_inner(struct reading *r, const uint8_t *packet, size_t left)
 	if (has_ports(inner.protocol) || inner.protocol == icmp_of(r->version)) {
 		if (left - inner.upper < 8)
 			return;
+		r->inner_upper = packet + inner.upper;
+	}
+	if (inner.protocol == GRE) {
+		size_t key;
+
+		if (left - inner.upper < 4)
+			return;
+		key = gre_key(packet + inner.upper);
+		if (key && left - inner.upper < key + 4)
+			return; /* it does not say which conversation it is about */
 		r->inner_upper = packet + inner.upper;
 	}
 	if (inner.protocol == icmp_of(r->version) && !is_query(r->version, r->inner_upper[0]) &&
@@ -546,6 +583,8 @@ static size_t upper_length(unsigned protocol, const uint8_t *header, size_t left
 		says = (size_t)(header[12] >> 4) * 4;
 	if (left >= least && protocol == DCCP)
 		says = (size_t)header[4] * 4;
+	if (protocol == GRE)
+		return left >= 4 && gre_key(header) ? gre_key(header) + (header[0] & 0x10 ? 8 : 4) : 4;
 	return says > least ? says : least;
 }
 
@@ -590,6 +629,8 @@ static void read_upper(struct reading *r)
 		wrong = left < 8 || (two(header + 4) && (two(header + 4) < 8 || (whole && two(header + 4) > left)));
 	else if (r->protocol == SCTP) /* RFC 9260 3.1 */
 		wrong = left < 12;
+	else if (r->protocol == GRE)
+		wrong = left < 4 || (gre_key(header) && left < gre_key(header) + (header[0] & 0x10 ? 8 : 4));
 	else if (r->protocol == DCCP)
 		wrong = dccp_wrong(header, left, whole);
 	else if (r->protocol == icmp_of(r->version)) /* RFC 792: a timestamp message has three times in it */
@@ -656,15 +697,17 @@ bool reference_is_on_way(const uint8_t *packet, size_t size)
 
 /* Rules */
 
-/** wanted_protocol() - the protocol number of a class in a version of IP */
-static unsigned wanted_protocol(enum reference_class class, unsigned version)
+/** wanted_protocol() - the protocol number of a flow in a version of IP */
+static unsigned wanted_protocol(const struct reference_flow *flow, unsigned version)
 {
 	static const uint8_t protocol[REFERENCE_CLASSES] = {
 		[REFERENCE_TCP] = TCP,   [REFERENCE_UDP] = UDP,          [REFERENCE_SCTP] = SCTP,
 		[REFERENCE_DCCP] = DCCP, [REFERENCE_UDPLITE] = UDP_LITE,
 	};
 
-	return class == REFERENCE_ICMP ? icmp_of(version) : protocol[class];
+	if (flow->class == REFERENCE_GRANT)
+		return flow->protocol;
+	return flow->class == REFERENCE_ICMP ? icmp_of(version) : protocol[flow->class];
 }
 
 /**
@@ -676,6 +719,22 @@ static unsigned wanted_protocol(enum reference_class class, unsigned version)
 static uint16_t own_port(enum reference_class class, const uint8_t *upper, bool theirs)
 {
 	return (uint16_t)two(upper + (class == REFERENCE_ICMP ? 4 : theirs ? 2 : 0));
+}
+
+/**
+ * grant_rules() - whether a GRE packet is of a flow's key
+ * @flow: flow without ports, whose protocol the packet has
+ * @upper: GRE header
+ *
+ * Other protocols have nothing that could be of another flow.
+ */
+static reference_set grant_rules(const struct reference_flow *flow, const uint8_t *upper)
+{
+	if (flow->protocol != GRE)
+		return 0;
+	if (!gre_key(upper))
+		return WHY_GRE;
+	return four(upper + gre_key(upper)) == flow->key ? 0 : WHY_PORT;
 }
 
 /** destination_rules() - where nobody may send to (RFC 1122 3.2.1.3, RFC 4291 2.4, RFC 3927) */
@@ -736,12 +795,14 @@ static reference_set send_upper_rules(const struct reference_flow *flow, const s
 	reference_set set = 0;
 	uint16_t port;
 
-	if (r->protocol != wanted_protocol(flow->class, r->version) && (r->first || r->version == 4))
+	if (r->protocol != wanted_protocol(flow, r->version) && (r->first || r->version == 4))
 		return WHY_PROTOCOL; /* in IPv6 the first fragment alone tells (RFC 8200, 4.5) */
 	if (!r->first || r->form & WHY_NO_UPPER)
 		return 0;
 	if (flow->class == REFERENCE_ICMP && !is_query(r->version, upper[0]) && !is_answer(r->version, upper[0]))
 		return WHY_ICMP_TYPE;
+	if (flow->class == REFERENCE_GRANT)
+		return grant_rules(flow, upper);
 	port = own_port(flow->class, upper, false);
 	if (port < flow->first || port > flow->last)
 		set |= WHY_PORT;
@@ -794,14 +855,16 @@ static reference_set error_rules(const struct reference_flow *flow, const struct
 	reference_set set = 0;
 	uint16_t port;
 
-	if (r->inner_protocol != wanted_protocol(flow->class, r->version))
+	if (r->inner_protocol != wanted_protocol(flow, r->version))
 		return WHY_PROTOCOL;
 	if (!same_address(&r->inner_source, &r->destination))
 		set |= WHY_NO_FLOW;
+	if (flow->remote.version && !same_address(&r->inner_destination, &flow->remote))
+		set |= WHY_NO_FLOW;
+	if (flow->class == REFERENCE_GRANT)
+		return grant_rules(flow, r->inner_upper) ? set | WHY_NO_FLOW : set;
 	port = own_port(flow->class, r->inner_upper, false);
 	if (port < flow->first || port > flow->last)
-		set |= WHY_NO_FLOW;
-	if (flow->remote.version && !same_address(&r->inner_destination, &flow->remote))
 		set |= WHY_NO_FLOW;
 	if (flow->remote.version && flow->remote_port && flow->class != REFERENCE_ICMP &&
 	    own_port(flow->class, r->inner_upper, true) != flow->remote_port)
@@ -835,12 +898,14 @@ static reference_set receive_upper_rules(const struct reference_flow *flow, cons
 	if (!r->first &&
 	    r->version == 6) /* RFC 8200 4.5: what a later fragment has for a next header counts for nothing */
 		return set;
-	if (r->protocol != wanted_protocol(flow->class, r->version))
+	if (r->protocol != wanted_protocol(flow, r->version))
 		return set | WHY_PROTOCOL;
 	if (!r->first)
 		return set;
 	if (flow->class == REFERENCE_ICMP && !is_answer(r->version, upper[0]))
 		return set | (is_query(r->version, upper[0]) ? WHY_NO_FLOW : WHY_ICMP_TYPE);
+	if (flow->class == REFERENCE_GRANT)
+		return grant_rules(flow, upper) ? set | WHY_NO_FLOW : set;
 	port = own_port(flow->class, upper, true);
 	if (port < flow->first || port > flow->last)
 		set |= WHY_NO_FLOW;

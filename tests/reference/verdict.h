@@ -40,7 +40,8 @@ enum reference_class {
 	REFERENCE_SCTP,
 	REFERENCE_DCCP,
 	REFERENCE_UDPLITE,
-	REFERENCE_CLASSES
+	REFERENCE_CLASSES,
+	REFERENCE_GRANT = REFERENCE_CLASSES /* no ports: a protocol by number, GRE by key */
 };
 
 struct reference_flow {
@@ -49,6 +50,8 @@ struct reference_flow {
 	unsigned version;		/* 4 or 6; 0: both */
 	struct reference_address local; /* not given: any of the slice's */
 	uint16_t first, last;		/* ports or identifiers, both included */
+	unsigned protocol;		/* with REFERENCE_GRANT, which has no ports */
+	uint32_t key;			/* of GRE */
 	struct reference_address remote;
 	uint16_t remote_port;		/* 0: any */
 };

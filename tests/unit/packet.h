@@ -152,6 +152,14 @@ static inline void packet_dccp(struct packet *p, unsigned sport, unsigned dport,
 	packet_add(p, NULL, size);
 }
 
+/** packet_gre() - append a GRE header of 12 bytes: flags and version, protocol, and what they say follows */
+static inline void packet_gre(struct packet *p, unsigned flags, uint32_t first, uint32_t second)
+{
+	PACKET_ADD(p, (uint8_t)(flags >> 8), (uint8_t)flags, 8, 0, (uint8_t)(first >> 24), (uint8_t)(first >> 16),
+		   (uint8_t)(first >> 8), (uint8_t)first, (uint8_t)(second >> 24), (uint8_t)(second >> 16),
+		   (uint8_t)(second >> 8), (uint8_t)second);
+}
+
 /** packet_icmp() - append an ICMP header of eight bytes */
 static inline void packet_icmp(struct packet *p, uint8_t type, uint8_t code, unsigned id)
 {

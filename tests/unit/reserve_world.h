@@ -100,6 +100,16 @@ static inline unsigned held_fds(void)
 	return fds() - base_fds;
 }
 
+/* See steering.h: nothing is steered here */
+int steering_grant(struct netns *namespace, uint8_t protocol, uint32_t key, unsigned slot)
+{
+	(void)namespace;
+	(void)protocol;
+	(void)key;
+	(void)slot;
+	return 0;
+}
+
 /**
  * add_row() - one more address of the namespace
  * @text: address
@@ -123,7 +133,7 @@ static inline void make_slice(struct conf_slice *slice, unsigned number, uint16_
 
 	memset(slice, 0, sizeof(*slice));
 	slice->number = number;
-	for (class = 0; class < STEER_CLASSES; class ++)
+	for (class = 0; class < STEER_PORT_CLASSES; class ++)
 		slice->range[slice->ranges++] =
 			(struct policy_range){.class = (uint8_t) class, .lo = lo, .hi = (uint16_t)(lo + 999)};
 }

@@ -166,7 +166,7 @@ static const struct {
 	{"\nnetns \"x\" { }\n" SLICE(""), MAIN ":2: netns \"x\" and \"default\" have the same path\n"},
 	/* slice values */
 	{"\nslice \"a\" { users = root }",
-	 MAIN ":2: slice \"a\" has no ports: give it tcp, udp, icmp, sctp, dccp or udplite\n"},
+	 MAIN ":2: slice \"a\" has no ports: give it tcp, udp, icmp, sctp, dccp, udplite, gre or protocols\n"},
 	{"\nslice \"a\" { tcp = 5000 }", MAIN ":2: slice \"a\" has neither users nor groups\n"},
 	{SLICE("\nnetns = x"), MAIN ":2: slice \"a\": there is no netns \"x\"\n"},
 	{SLICE("\nnetns = X"), MAIN ":2: netns: \"X\" is not a name (a-z, 0-9, \"_-\", 1 to 31)\n"},
@@ -209,6 +209,41 @@ static const struct {
 	{SLICE("\nbits_in = 1kk"), MAIN ":2: bits_in: \"1kk\" is not a number (a suffix k, M or G is allowed)\n"},
 	{SLICE("\nbits_in = k"), MAIN ":2: bits_in: \"k\" is not a number (a suffix k, M or G is allowed)\n"},
 	{SLICE("\nqueue = 100"), MAIN ":2: queue: 100 is not within 4608..67108864\n"},
+	/* grants */
+	{SLICE("\ngre = x"), MAIN ":2: gre: \"x\" is not a key or range (N or LOW-HIGH, 0 to 4294967295)\n"},
+	{SLICE("\ngre = 4294967296"),
+	 MAIN ":2: gre: \"4294967296\" is not a key or range (N or LOW-HIGH, 0 to 4294967295)\n"},
+	{SLICE("\ngre = 9-8"), MAIN ":2: gre: \"9-8\" is not a key or range (N or LOW-HIGH, 0 to 4294967295)\n"},
+	{SLICE("\ngre = '-8'"), MAIN ":2: gre: \"-8\" is not a key or range (N or LOW-HIGH, 0 to 4294967295)\n"},
+	{SLICE("\ngre = 0-1024"), MAIN ":2: gre: 0-1024 are more than 1024 keys\n"},
+	{SLICE("\ngre = {5-9,\n9}"), MAIN ":3: gre: 9 overlaps gre 5-9 of the same slice\n"},
+	{SLICE("\nprotocols = {89,\nospf}"), MAIN ":3: protocols: ospf overlaps protocol 89 of the same slice\n"},
+	{SLICE("\nprotocols = {0, 255, 256, nonsense, ''}"),
+	 MAIN ":2: protocols: \"0\" cannot be granted: it is a header on the way to another, or none\n" MAIN
+	      ":2: protocols: \"255\" cannot be granted: it is a header on the way to another, or none\n" MAIN
+	      ":2: protocols: \"256\" is no protocol (a name, or 1 to 254)\n" MAIN
+	      ":2: protocols: \"nonsense\" is no protocol (a name, or 1 to 254)\n" MAIN
+	      ":2: protocols: \"\" is no protocol (a name, or 1 to 254)\n"},
+	{SLICE("\nprotocols = {tcp, 17, 58, 132}"),
+	 MAIN ":2: protocols: \"tcp\" is not granted whole: it has ports or identifiers, with tcp\n" MAIN
+	      ":2: protocols: \"17\" is not granted whole: it has ports or identifiers, with udp\n" MAIN
+	      ":2: protocols: \"58\" is not granted whole: it has ports or identifiers, with icmp\n" MAIN
+	      ":2: protocols: \"132\" is not granted whole: it has ports or identifiers, with sctp\n"},
+	{SLICE("\nprotocols = {43, 44, 50, 51, 60}"),
+	 MAIN ":2: protocols: \"43\" cannot be granted: it is a header on the way to another, or none\n" MAIN
+	      ":2: protocols: \"44\" cannot be granted: it is a header on the way to another, or none\n" MAIN
+	      ":2: protocols: \"50\" cannot be granted: it is a header on the way to another, or none\n" MAIN
+	      ":2: protocols: \"51\" cannot be granted: it is a header on the way to another, or none\n" MAIN
+	      ":2: protocols: \"60\" cannot be granted: it is a header on the way to another, or none\n"},
+	{SLICE("\nprotocols = gre"), MAIN ":2: protocols: \"gre\" is granted by its keys, with gre\n"},
+	{SLICE("\ngre = {1,2,3,4,5,6,7,8}\nprotocols = {80,81,82,83,84,85,86,87,\n88}"),
+	 MAIN ":4: protocols: more than 16 entries (gre and protocols together)\n"},
+	{SLICE("gre = 5-9 protocols = 89") "\nslice \"b\" { gre = {1, 9-10} protocols = 89 users = root }",
+	 MAIN ":2: slice \"b\": gre 9-10 overlaps gre 5-9 of slice \"a\" (" MAIN ":1)\n" MAIN
+	      ":2: slice \"b\": protocol 89 overlaps protocol 89 of slice \"a\" (" MAIN ":1)\n"},
+	{SLICE("gre = 0-999") "\nslice \"b\" { gre = 1000-1024 users = root }\nslice \"c\" { gre = 2000 users = root "
+			      "}",
+	 MAIN ":2: slice \"b\": with it netns \"default\" has more than 1024 GRE keys and protocols\n"},
 	/* all errors, not the first one alone */
 	{"\nquarantine = x\nslice \"a\" {\ntcp = x\nusers = no-such-user }\nslice \"b\" {\ntcp = y\n}",
 	 MAIN ":4: tcp: \"x\" is not a port or range (N or LOW-HIGH, 1 to 65535)\n" MAIN
@@ -248,6 +283,10 @@ static const char *const good[] = {
 	SLICE("udp = {40000-40009, 50000,} icmp = 1-65535"),
 	SLICE("udp += 5000 udp += {5001, 5002}"),
 	SLICE("low_ports = yes udp = 53"),
+	"slice a { gre = 7 users = root }",
+	"slice a { protocols = {89, 'igmp'} users = root addresses = 192.0.2.1 } slice b { protocols = 89 users = "
+	"root "
+	"addresses = 192.0.2.2 }",
 	SLICE("overflow_id = yes") " slice b { udp = 5 low_ports = on users = {nobody, 65534} overflow_id = true }",
 	SLICE("") " slice b { udp = 40000-40009 users = {0} }",
 	SLICE("addresses = 192.0.2.1") " slice b { tcp = 40000-40009 addresses = '2001:db8::1' groups = daemon }",
@@ -323,7 +362,8 @@ START_TEST(every_key)
 		  "netns \"n1\" { path = /n tun = t1 uplinks = {eth0, 'veth[0-9]'} attach = clsact deny = {} }\n"
 		  "netns \"n2\" { path = /m attach = tcx deny = 198.51.100.0/24 }\n"
 		  "slice \"s\" { netns = n2 addresses = {192.0.2.1, '2001:db8::1'} tcp = {80, 4000-4999} udp = 53\n"
-		  "icmp = 7-9 sctp = 132 dccp = 33-34 udplite = 136 users = {root, 12} groups = daemon client_netns "
+		  "icmp = 7-9 sctp = 132 dccp = 33-34 udplite = 136 gre = {0, 4294967000-4294967295} protocols = "
+		  "{igmp, 89} users = {root, 12} groups = daemon client_netns "
 		  "= {/run/netns/x, '/y'}\n"
 		  "sniff_users = {13, daemon, 14} sniff_groups = {15, root}\n"
 		  "deny = {10.0.0.0/8, 'fc00::/7'} clients = 3 flows = 100k links = 5 queue = 5k memory = 3G "
@@ -358,6 +398,10 @@ START_TEST(every_key)
 	ck_assert(slice->range[3].class == CLASS_ICMP && slice->range[3].lo == 7 && slice->range[3].hi == 9);
 	ck_assert(slice->range[4].class == CLASS_SCTP && slice->range[4].lo == 132);
 	ck_assert(slice->range[5].class == CLASS_DCCP && slice->range[5].hi == 34);
+	ck_assert_uint_eq(slice->grants, 4);
+	ck_assert(slice->grant[0].protocol == 47 && slice->grant[0].lo == 0 && slice->grant[0].hi == 0);
+	ck_assert(slice->grant[1].lo == 4294967000U && slice->grant[1].hi == 4294967295U);
+	ck_assert(slice->grant[2].protocol == 2 && slice->grant[3].protocol == 89 && slice->grant[3].hi == 0);
 	ck_assert(slice->range[6].class == CLASS_UDPLITE && slice->range[6].lo == 136);
 	ck_assert(slice->users == 2 && slice->user[0] == 0 && slice->user[1] == 12);
 	ck_assert(slice->groups == 1 && slice->group[0] == 1);

@@ -218,7 +218,7 @@ START_TEST(no_transport_sum)
 	struct packet p;
 	struct pkt pkt;
 
-	packet_ip(&p, version, local(version), remote(version), IPPROTO_GRE);
+	packet_ip(&p, version, local(version), remote(version), 89);
 	packet_end(&p);
 	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
 	ck_assert_int_eq(csum_field(&pkt), -1);
@@ -318,10 +318,10 @@ START_TEST(fill_unknown_protocol)
 	struct packet p, want;
 	struct pkt pkt;
 
-	packet_ip(&want, version, local(version), remote(version), IPPROTO_GRE);
+	packet_ip(&want, version, local(version), remote(version), 89);
 	packet_add(&want, &source, sizeof(source));
 	packet_end(&want);
-	packet_ip(&p, version, version == 4 ? "0.0.0.0" : "::", remote(version), IPPROTO_GRE);
+	packet_ip(&p, version, version == 4 ? "0.0.0.0" : "::", remote(version), 89);
 	packet_add(&p, &source, sizeof(source));
 	packet_end(&p);
 	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);

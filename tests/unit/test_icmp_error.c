@@ -82,7 +82,7 @@ START_TEST(error_quotes)
 	ck_assert_uint_eq(pkt.inner_sport, 77);
 	inner.b[header] = version == 4 ? 3 : 1;
 	ck_assert_str_eq(error_verdict(&inner, inner.len, &pkt), "transport");
-	inner_packet(&inner, version, IPPROTO_GRE);
+	inner_packet(&inner, version, 89);
 	ck_assert_str_eq(error_verdict(&inner, header, &pkt), "pass");
 	ck_assert(!pkt.inner_sport && !pkt.inner_dport);
 	inner_packet(&inner, version, IPPROTO_UDP);

@@ -83,6 +83,47 @@ START_TEST(open_finds_the_family)
 }
 END_TEST
 
+START_TEST(open_protocols_without_ports)
+{
+	struct saferaw_request request = SAFERAW_REQUEST_INIT;
+	struct saferaw_flow *flow;
+
+	request.protocol = IPPROTO_GRE;
+	request.key = 0xfffffffe;
+	flow = saferaw_open(handle, &request);
+	ck_assert_ptr_nonnull(flow);
+	ck_assert_uint_eq(stand_in.open.class, CLASS_GRANT);
+	ck_assert_uint_eq(stand_in.open.protocol, IPPROTO_GRE);
+	ck_assert_uint_eq(stand_in.open.key, 0xfffffffe);
+	ck_assert(!stand_in.open.port && stand_in.open.count == 1);
+	saferaw_close(flow);
+	request.local = endpoint("192.0.2.1", 5);
+	ck_assert_null_errno(saferaw_open(handle, &request), EINVAL);
+	request.local = endpoint("192.0.2.1", 0);
+	request.remote = endpoint("192.0.2.9", 5);
+	ck_assert_null_errno(saferaw_open(handle, &request), EINVAL);
+	request.remote = endpoint("192.0.2.9", 0);
+	request.count = 2;
+	ck_assert_null_errno(saferaw_open(handle, &request), EINVAL);
+	request.count = 1;
+	request.protocol = 89;
+	ck_assert_null_errno(saferaw_open(handle, &request), EINVAL);
+	request.key = 0;
+	flow = saferaw_open(handle, &request);
+	ck_assert_ptr_nonnull(flow);
+	ck_assert_uint_eq(stand_in.open.protocol, 89);
+	saferaw_close(flow);
+	request.protocol = IPPROTO_UDP;
+	request.key = 1;
+	ck_assert_null_errno(saferaw_open(handle, &request), EINVAL);
+	request.size = offsetof(struct saferaw_request, key); /* a program that knows of no keys */
+	flow = saferaw_open(handle, &request);
+	ck_assert_ptr_nonnull(flow);
+	ck_assert(stand_in.open.class == CLASS_UDP && !stand_in.open.protocol && !stand_in.open.key);
+	saferaw_close(flow);
+}
+END_TEST
+
 START_TEST(open_refuses_bad_requests)
 {
 	struct {
@@ -95,6 +136,8 @@ START_TEST(open_refuses_bad_requests)
 
 	bad = good;
 	bad.size--;
+	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
+	bad.size = offsetof(struct saferaw_request, key) - 1;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
 	bad = good;
 	bad.size = SIZE_MAX;
@@ -125,7 +168,7 @@ START_TEST(open_refuses_bad_requests)
 	bad.flags = 0x100 | SAFERAW_META;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EINVAL);
 	bad = good;
-	bad.protocol = IPPROTO_GRE;
+	bad.protocol = IPPROTO_ESP;
 	ck_assert_null_errno(saferaw_open(handle, &bad), EPROTONOSUPPORT);
 	bad = good;
 	bad.local.ss_family = AF_UNIX;
@@ -487,6 +530,7 @@ int main(void)
 	tcase_add_checked_fixture(flows, start_connected, stop);
 	tcase_add_test(flows, open_asks_and_gets);
 	tcase_add_test(flows, open_finds_the_family);
+	tcase_add_test(flows, open_protocols_without_ports);
 	tcase_add_test(flows, open_refuses_bad_requests);
 	tcase_add_test(flows, read_only_kinds);
 	tcase_add_test(flows, open_passes_refusals_on);

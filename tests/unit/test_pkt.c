@@ -527,7 +527,7 @@ START_TEST(transport_icmp)
 	packet_end(&p);
 	ck_assert_str_eq(verdict_name(packet_parse(&pkt, &p, false)), "pass");
 	ck_assert(!pkt.flags && !pkt.sport && !pkt.dport);
-	packet_ip(&p, version, local(version), remote(version), IPPROTO_GRE);
+	packet_ip(&p, version, local(version), remote(version), 89);
 	packet_end(&p);
 	ck_assert_str_eq(verdict_of(&p), "pass");
 }

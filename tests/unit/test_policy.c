@@ -162,9 +162,9 @@ static const char *received_error(const struct fixture *f, enum steer_class clas
 }
 
 /* A loop index is a family and a class */
-#define LOOPS (2 * STEER_CLASSES)
-#define LOOP_VERSION(i) versions[(i) / STEER_CLASSES]
-#define LOOP_CLASS(i) ((enum steer_class)((i) % STEER_CLASSES))
+#define LOOPS (2 * STEER_PORT_CLASSES)
+#define LOOP_VERSION(i) versions[(i) / STEER_PORT_CLASSES]
+#define LOOP_CLASS(i) ((enum steer_class)((i) % STEER_PORT_CLASSES))
 
 START_TEST(send_passes)
 {
@@ -205,12 +205,12 @@ START_TEST(send_protocol)
 	struct packet p;
 	struct pkt pkt;
 
-	for (class = 0; class < STEER_CLASSES; class += 1)
+	for (class = 0; class < STEER_PORT_CLASSES; class += 1)
 		ck_assert_str_eq(sent_class(&f, class), class == f.flow.class ? "pass" : "protocol");
 	other = start(10 - f.version, f.flow.class);
 	other.flow = f.flow;
 	ck_assert_str_eq(sent(&other), "protocol");
-	packet_ip(&p, f.version, f.src, f.dst, IPPROTO_GRE);
+	packet_ip(&p, f.version, f.src, f.dst, 89);
 	packet_end(&p);
 	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
 	ck_assert_int_eq(policy_send(&f.slice, &f.flow, &pkt), VERDICT_PROTOCOL);
@@ -457,7 +457,7 @@ START_TEST(receive_refused)
 	struct fixture f = good;
 	unsigned class;
 
-	for (class = 0; class < STEER_CLASSES; class += 1)
+	for (class = 0; class < STEER_PORT_CLASSES; class += 1)
 		ck_assert_str_eq(received_class(&f, class), class == f.flow.class ? "pass" : "protocol");
 	f.flow.family = f.version == 4 ? AF_INET6 : AF_INET;
 	ck_assert_str_eq(received(&f), "protocol");
@@ -572,7 +572,7 @@ START_TEST(receive_errors)
 	struct fixture f = good;
 	unsigned class;
 
-	for (class = 0; class < STEER_CLASSES; class += 1)
+	for (class = 0; class < STEER_PORT_CLASSES; class += 1)
 		ck_assert_str_eq(received_error(&f, class, f.src), class == f.flow.class ? "pass" : "protocol");
 	ck_assert_str_eq(received_error(&f, f.flow.class, second(f.version)), "no-flow"); /* made up */
 	f.src = second(f.version);

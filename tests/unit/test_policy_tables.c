@@ -38,14 +38,14 @@ START_TEST(class_names)
 	ck_assert_int_eq(policy_class(132), CLASS_SCTP);
 	ck_assert_int_eq(policy_class(33), CLASS_DCCP);
 	ck_assert_int_eq(policy_class(136), CLASS_UDPLITE);
-	ck_assert_int_eq(policy_class(IPPROTO_GRE), -1);
+	ck_assert_int_eq(policy_class(89), -1);
 	ck_assert_int_eq(policy_class(0), -1);
 	ck_assert_int_eq(policy_class(-1), -1);
 	ck_assert_int_eq(policy_class(256 + IPPROTO_TCP), -1);
 	ck_assert_int_eq(policy_protocol(CLASS_ICMP, AF_INET), IPPROTO_ICMP);
 	ck_assert_int_eq(policy_protocol(CLASS_ICMP, AF_INET6), IPPROTO_ICMPV6);
 	ck_assert_int_eq(policy_protocol(CLASS_TCP, AF_INET6), IPPROTO_TCP);
-	ck_assert_int_eq(policy_protocol(STEER_CLASSES, AF_INET), -1);
+	ck_assert_int_eq(policy_protocol(STEER_PORT_CLASSES, AF_INET), -1);
 	ck_assert_str_eq(policy_class_name(CLASS_ICMP), "icmp");
 	ck_assert_str_eq(policy_class_name(CLASS_SCTP), "sctp");
 	ck_assert_str_eq(policy_class_name(CLASS_DCCP), "dccp");

@@ -17,7 +17,7 @@ START_TEST(every_address)
 {
 	unsigned class;
 
-	for (class = 0; class < STEER_CLASSES; class ++) {
+	for (class = 0; class < STEER_PORT_CLASSES; class ++) {
 		ck_assert_int_eq(acquire(&all, 10, class, ANY, AF_UNSPEC, 5000, 5009), 0);
 		ck_assert_uint_eq(held_fds(), kernel_has(class) ? 10 : 0);
 		ck_held(class, 5000, 0xf);

@@ -21,9 +21,9 @@ struct model {
 	bool waits;
 };
 
-static struct model model[STEER_CLASSES][PORTS][SLICES][UIDS][SHAPES];
+static struct model model[STEER_PORT_CLASSES][PORTS][SLICES][UIDS][SHAPES];
 static const struct conf_slice *const walkers[SLICES] = {&all, &first, &second};
-static int foreign[STEER_CLASSES][PORTS][ROWS];
+static int foreign[STEER_PORT_CLASSES][PORTS][ROWS];
 
 /* What a step is about */
 struct step {
@@ -169,12 +169,12 @@ static void walk_orphan(unsigned ms)
 /** walk_check() - what must hold after every step */
 static void walk_check(void)
 {
-	static bool has[STEER_CLASSES];
+	static bool has[STEER_PORT_CLASSES];
 	unsigned class, port, row, slice, total = 0, used = 0;
 
-	for (class = 0; class < STEER_CLASSES && !has[CLASS_TCP]; class ++)
-		has[STEER_CLASSES - 1 - class] = kernel_has(STEER_CLASSES - 1 - class);
-	for (class = 0; class < STEER_CLASSES; class ++)
+	for (class = 0; class < STEER_PORT_CLASSES && !has[CLASS_TCP]; class ++)
+		has[STEER_PORT_CLASSES - 1 - class] = kernel_has(STEER_PORT_CLASSES - 1 - class);
+	for (class = 0; class < STEER_PORT_CLASSES; class ++)
 		for (port = 0; port < PORTS; port++)
 			for (slice = 0; slice < 2; slice++) {
 				unsigned set = rows_held(class, port, slice, NULL);
@@ -209,7 +209,7 @@ START_TEST(random_walk)
 
 	for (i = 0; i < STEPS; i++) {
 		unsigned what = (unsigned)rand_r(&seed) % 1000;
-		struct step step = {.class = (unsigned)rand_r(&seed) % STEER_CLASSES,
+		struct step step = {.class = (unsigned)rand_r(&seed) % STEER_PORT_CLASSES,
 				    .port = (unsigned)rand_r(&seed) % PORTS,
 				    .slice = (unsigned)rand_r(&seed) % SLICES,
 				    .uid = (unsigned)rand_r(&seed) % UIDS,
@@ -226,7 +226,7 @@ START_TEST(random_walk)
 		walk_check();
 		walk_probe(&step);
 	}
-	for (i = 0; i < STEER_CLASSES * PORTS * ROWS; i++)
+	for (i = 0; i < STEER_PORT_CLASSES * PORTS * ROWS; i++)
 		base_fds -= (&foreign[0][0][0])[i] && !close((&foreign[0][0][0])[i]);
 }
 END_TEST

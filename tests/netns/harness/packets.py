@@ -5,7 +5,7 @@ import ipaddress
 import struct
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
-SCTP, DCCP, UDPLITE = 132, 33, 136
+SCTP, DCCP, UDPLITE, GRE = 132, 33, 136, 47
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
@@ -89,6 +89,16 @@ def dccp(src, dst, sport, dport, payload=b"saferaw!", kind=2, coverage=0, **more
     covered = 16 + (coverage - 1) * 4 if coverage else len(body)
     value = checksum(pseudo(packed(src), packed(dst), DCCP, len(body)) + body[:covered])
     return ip(src, dst, DCCP, body[:6] + struct.pack("!H", value) + body[8:], **more)
+
+
+def gre(src, dst, key, payload=b"saferaw", flags=0x2000, kind=0x0800, sequence=0, **more):
+    """A GRE packet (RFC 2784, RFC 2890) with what the flags say; kind is that of the payload."""
+    head = struct.pack("!HH", flags, kind) + (bytes(4) if flags & 0x8000 else b"")
+    head += struct.pack("!I", key) if flags & 0x2000 else b""
+    head += struct.pack("!I", sequence) if flags & 0x1000 else b""
+    if flags & 0x8000:
+        head = head[:4] + struct.pack("!H", checksum(head + payload)) + head[6:]
+    return ip(src, dst, GRE, head + payload, **more)
 
 
 def icmp(src, dst, kind, code=0, rest=b"\0\0\0\0", payload=b"", **more):

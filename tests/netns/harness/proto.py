@@ -10,7 +10,7 @@ import select
 import socket
 import struct
 
-TCP, UDP, ICMP, SCTP, DCCP, UDPLITE = range(6)
+TCP, UDP, ICMP, SCTP, DCCP, UDPLITE, GRANT = range(7)
 HELLO, INFO, OPEN, ROUTE, STATS, FLOWS, PORT, EVENT = range(1, 9)
 NETNS, LINK, LINKS, MAPPINGS = range(9, 13)
 CONSUMER, SNIFFER, ICMP_ERROR = 1, 2, 3
@@ -21,10 +21,11 @@ SHUTDOWN, REVOKED, ADDRESS_GONE, ADDRESS_BACK, ROUTES, MISSED, UNLINKED = range(
 STRICT, QUIET = 1, 2
 HEADER = struct.Struct("=HHI")
 OPEN_REQUEST = struct.Struct("=HHIBBBBHH16s16sH6x")
+OPEN_GRANT = struct.Struct("=HHIBBBBHH16s16sHBxI")
 OPENED = struct.Struct("=HHIiHHQ16s64s408x")
 STATS_REPLY = struct.Struct("=HHIiHHQQQQQQ48Q48Q32Q")
 NETNS_REPLY = struct.Struct("=HHIiHH32sQQQQ48Q48Q32Q48Q32Q")
-FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s")
+FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s8x")
 LINK_REPLY = struct.Struct("=HHIiIIBB2x" + "HHHH" * 3 + "512s64s")
 LINK_ROW = struct.Struct("=IIII" + "Q" * 11 + "HHHH" * 3)
 MAPPING_ROW = struct.Struct("=BxHHHII16s16s")
@@ -34,7 +35,7 @@ ANY = b"\0" * 16
 VERDICTS = """pass short version header-length length checksum extension transport option source-route fragment
 read-only protocol icmp-type source port remote loopback multicast broadcast unspecified link-local denied too-big
 no-route route-wait dormant tun-full queue-full no-flow error-unwanted martian local no-link no-mapping napt-exhausted
-fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end copy-limit""".split()
+fragment-length tiny-fragment atomic-fragment orphan-fragment overlap routing-header home-address chain-end copy-limit gre""".split()
 
 STEER_REASONS = ("steer-in-rate steer-in-share steer-out-" + """stale header source protocol icmp-type fragment option port loopback multicast
 denied local no-route too-big rate link-local tiny orphan overlap""".replace("\n", " ").replace(" ", " steer-out-")
@@ -183,6 +184,10 @@ class Client:
         self.ident += 1
         self.socket.send(OPEN_REQUEST.pack(OPEN, OPEN_REQUEST.size, self.ident, kind, protocol, family, flags, port, count,
                                            mapped(local), mapped(remote), remote_port))
+        return self.opened(flags)
+
+    def opened(self, flags):
+        """The flow that the reply to the last OPEN has."""
         data, fd = self.reply(OPEN, self.ident)
         _, _, _, error, port, count, number, address, text = OPENED.unpack(data)
         if error:
@@ -229,6 +234,18 @@ class Client:
                 kind, inner, outer, remote_port, _, _, local, remote = MAPPING_ROW.unpack_from(data, offset)
                 rows.append((kind, inner, outer, remote_port, unmapped(local), unmapped(remote), data[offset + 1]))
                 last = (kind, outer)
+
+    def open_grant(self, number, key=0, local=None, remote=None, flags=0, family=None, kind=CONSUMER, port=0, count=1):
+        """Opens a flow of a protocol without ports."""
+        if family is None:
+            family = socket.AF_UNSPEC
+            for text in (local, remote):
+                if text:
+                    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        self.ident += 1
+        self.socket.send(OPEN_GRANT.pack(OPEN, OPEN_GRANT.size, self.ident, kind, GRANT, family, flags, port, count,
+                                         mapped(local), mapped(remote), 0, number, key))
+        return self.opened(flags)
 
     def stats(self, flow=0):
         """A dict: rx_packets, rx_bytes, tx_packets, tx_bytes, grants, refusals, rx {reason: n}, tx {reason: n}, steer [n]."""

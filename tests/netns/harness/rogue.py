@@ -16,7 +16,7 @@ from .proto import STEER_REASONS, mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
  ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK,
- LINK_NEWS, BLOCK, COVERED, COVERS) = range(1, 27)
+ LINK_NEWS, BLOCK, COVERED, COVERS, GRANT, SLICE_GRANT) = range(1, 29)
 ANY_ADDRESS = 0xFF
 PORTS = 65536
 
@@ -38,6 +38,7 @@ class Rogue:
         self.lifeline = self.channel = self.tun = self.tap = None
         self.blocks = {}  # open bytes by (address index, class)
         self.addresses, self.controls = {}, {}
+        self.slots = {}  # (protocol, key): slot
         self.traffic = self.link_traffic = None
 
     def take_over(self):
@@ -60,6 +61,9 @@ class Rogue:
                 os.close(fds[0])
             elif kind == SLICE:
                 self.controls[struct.unpack_from("=I", data, 8)[0]] = socket.socket(fileno=fds[0])
+            elif kind == GRANT:
+                _, slot, protocol, key, count = struct.unpack_from("=IHBxII", data, 8)
+                self.slots |= {(protocol, key + n): slot + n for n in range(count)}
             elif kind == ADDRESS:
                 index = data[12]
                 self.addresses[bytes(data[16:32])] = index

@@ -183,6 +183,9 @@ static bool set_blocks(struct link *link, const struct proto_link *ask)
  * random_place() - where a choice begins
  * @link: link
  *
+ * Blocks of one size are to lie side by side, so it is a whole number of them
+ * behind the beginning of a range.
+ *
  * Return: a place in the ranges of the first class to be chosen for, in units
  */
 static unsigned random_place(const struct link *link)
@@ -206,7 +209,8 @@ static unsigned random_place(const struct link *link)
 			break;
 		at -= ports;
 	}
-	return (policy->range[i].lo + at) / STEER_LINK_UNIT;
+	at -= at % link->count;
+	return (policy->range[i].lo + at + STEER_LINK_UNIT - 1) / STEER_LINK_UNIT;
 }
 
 /**

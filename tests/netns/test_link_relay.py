@@ -124,6 +124,13 @@ def until(condition, what, seconds=5.0):
         time.sleep(0.01)
 
 
+def next_event(client):
+    """The next event that is not about routes."""
+    while (event := client.event()) and event[0] == proto.ROUTES:
+        pass
+    return event
+
+
 def pool(link, kind):
     """The ports of a class that are for translation."""
     return range(link.blocks[kind][2] + 1, link.blocks[kind][1] + 1)
@@ -268,13 +275,55 @@ def test_two():
         equal(guest.client.stats()["tx"]["napt-exhausted"], row["exhausted"], "slice's count")
 
 
+def test_reload():
+    """A reload that fits leaves a link alone; one that takes ports or the user away ends it, and the client is told."""
+    wide, narrow = slice_section(users=("games", "news")), slice_section(users=("games", "news"), ports="41000-41999")
+    with World(wide) as world:
+        guest = world.guest()
+        world.echo(world.far, socket.AF_INET, socket.SOCK_STREAM, FAR4, 5000)
+        world.broker.reload(wide, slice_section("two", ("daemon",), "45000-45999"))
+        call(guest, socket.AF_INET, socket.SOCK_STREAM, 0, FAR4, 5000)
+        call(guest, socket.AF_INET, socket.SOCK_STREAM, 777, FAR4, 5000)
+        world.broker.reload(narrow)
+        equal(next_event(guest.client), (proto.UNLINKED, guest.granted.number, None), "event")
+        until(lambda: guest.index() == 0, "the device stays")
+        equal(guest.client.links(), [], "links")
+        check(guest.link().blocks[0][0] >= 41000, "another block")
+        call(guest, socket.AF_INET, socket.SOCK_STREAM, 777, FAR4, 5000)
+        world.broker.reload(slice_section(users=("news",), ports="41000-41999"))
+        raises(errno.ECONNRESET, next_event, guest.client)
+        until(lambda: guest.index() == 0, "the device stays")
+        equal(world.broker.relay_pid() is not None and world.broker.log.count("relay: ready"), 1, "relays so far")
+
+
+def test_addresses():
+    """An address that the host gets later is the link's too; one that it loses can send nothing."""
+    with World() as world:
+        guest = world.guest()
+        world.echo(world.far, socket.AF_INET, socket.SOCK_DGRAM, FAR4, 5000)
+        world.host.run("ip", "addr", "add", "192.0.2.33/24", "dev", "eth0")
+        equal(next_event(guest.client), (proto.ADDRESS_BACK, 0, "192.0.2.33"), "event")
+        guest.run("ip", "addr", "add", "192.0.2.33/32", "dev", "eth0")
+        guest.run("ip", "route", "change", "default", "via", "169.254.0.1", "dev", "eth0", "onlink", "src", "192.0.2.33")
+        for port in (0, 777):
+            call(guest, socket.AF_INET, socket.SOCK_DGRAM, port, FAR4, 5000)
+        check(guest.client.mappings(guest.granted.number)[0][4] == "192.0.2.33", "the mapping's address")
+        world.host.run("ip", "addr", "del", "192.0.2.33/24", "dev", "eth0")
+        equal(next_event(guest.client), (proto.ADDRESS_GONE, 0, "192.0.2.33"), "event")
+        before = guest.row()
+        with Frames(guest) as frames:
+            for port in (777, guest.granted.blocks[1][0]):
+                frames.packet(packets.udp("192.0.2.33", FAR4, port, 5000))
+        until(lambda: guest.row()["refused"] == before["refused"] + 2, f"{before} {guest.row()}")
+
+
 def test_relay_killed():
     """kill -9 of the relay: the conversation ends, the same user gets the same block again in time, nobody else does."""
     with World(BOTH) as world:
         guest, other = world.guest(), world.guest("news")
         blocks, first = guest.granted.blocks, guest.index()
         os.kill(world.broker.relay_pid(), signal.SIGKILL)
-        raises(errno.ECONNRESET, guest.client.stats)
+        raises(errno.ECONNRESET, next_event, guest.client)
         until(lambda: guest.index() == 0, "the device stays")
         ports = tuple(block[0] for block in blocks)
         thief = other.talk()
@@ -307,10 +356,10 @@ def test_client_killed():
         call(stays, socket.AF_INET, socket.SOCK_STREAM, 777, FAR4, 5000)
         with contextlib.suppress(OSError):
             stays.run("ip", "link", "delete", "eth0")
-        equal(stays.client.event(), (proto.UNLINKED, stays.granted.number, None), "event")
+        equal(next_event(stays.client), (proto.UNLINKED, stays.granted.number, None), "event")
         check(stays.client.link(), "another link in the same conversation")
 
 
 if __name__ == "__main__":
-    tap.main(test_direct, test_translated, test_errors, test_fragments, test_host, test_strict, test_two, test_relay_killed,
+    tap.main(test_direct, test_translated, test_errors, test_fragments, test_host, test_strict, test_two, test_reload, test_addresses, test_relay_killed,
              test_client_killed)

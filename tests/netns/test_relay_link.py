@@ -134,6 +134,18 @@ def test_refusals():
         check(relay.wait(lambda: relay.fds() == fds - 1), "fds that stay")
 
 
+def test_packed():
+    """Blocks of one size lie side by side: as many links as there is room for, and then no more."""
+    with Monitor([Slice(ranges=((0, 40008, 44200), (1, 40008, 44200), (2, 40008, 44200)), clients=100)]) as relay:
+        clients = [relay.client() for _ in range(17)]
+        blocks = sorted(client.link().blocks[0][:2] for client in clients[:16])
+        equal(blocks, [(lo, lo + 255) for lo in range(40016, 40016 + 16 * 256, 256)], "blocks")
+        raises(errno.EADDRINUSE, clients[16].link)
+        clients[3].close()
+        check(relay.wait(lambda: relay.unlinked), "not ended")
+        check(clients[16].link(), "the place of one that has gone")
+
+
 def test_quarantine():
     """Blocks that only the monitor knows as taken are passed over whole; a choice is somewhere in the ranges, not always at their start."""
     with Monitor([Slice(ranges=((0, 10000, 60000), (1, 10000, 60000), (2, 10000, 60000)), clients=100)]) as relay:
@@ -490,7 +502,7 @@ def test_netns_gone():
 
 
 if __name__ == "__main__":
-    tap.main(test_request, test_blocks, test_refusals, test_quarantine, test_fds, test_alone, test_unfinished, test_orphan, test_translation,
+    tap.main(test_request, test_blocks, test_refusals, test_packed, test_quarantine, test_fds, test_alone, test_unfinished, test_orphan, test_translation,
              test_errors_back, test_host, test_hostile, test_arrivals, test_fragments,
              test_exhaustion, test_listing, test_strict, test_gone, test_reload,
              test_addresses, test_netns_gone, modes=("auto",))

@@ -130,7 +130,8 @@ class Tenant:
     def index(self, name="eth0"):
         """Number of the device inside, 0 when there is none."""
         done = self.run("ip", "-j", "link", "show", "dev", name, check=False)
-        return json.loads(done)[0]["ifindex"] if done else 0
+        rows = json.loads(done) if done else []
+        return rows[0]["ifindex"] if rows else 0
 
     def close(self):
         """Ends the client, and with it its namespaces."""

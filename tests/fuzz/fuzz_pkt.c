@@ -143,10 +143,17 @@ static void check_receive(const struct policy_flow *flow, const struct pkt *pkt)
 
 	MUST(!(pkt->flags & (PKT_BAD_CHECKSUM | PKT_SOURCE_ROUTE)));
 	MUST(pkt->flags & PKT_LATER || (port >= PORT_LO && port <= PORT_HI));
-	MUST(policy_class(error ? pkt->inner_protocol : pkt->protocol) == flow->class);
+	if (!(pkt->flags & PKT_LATER) || pkt->version == 4) /* in IPv6 the first fragment alone tells the protocol */
+		MUST(policy_class(error ? pkt->inner_protocol : pkt->protocol) == flow->class);
 	MUST(addr_is_any(&flow->local) || addr_eq(&pkt->dst, &flow->local));
 	MUST(addr_is_any(&flow->remote) || addr_eq(error ? &pkt->inner_dst : &pkt->src, &flow->remote));
 	MUST(!error || addr_eq(&pkt->inner_src, &pkt->dst));
+}
+
+/** fills_id() - whether pkt_fill() gives a packet an identification: not a fragment, whose others have the same */
+static bool fills_id(const struct pkt *pkt)
+{
+	return pkt->version == 4 && !pkt->id && !(pkt->flags & PKT_FRAGMENT);
 }
 
 /** filled_byte_ok() - whether pkt_fill() may have changed the byte at an offset */
@@ -155,7 +162,7 @@ static bool filled_byte_ok(const struct pkt *pkt, size_t at)
 	const size_t src = pkt->version == 4 ? 12 : 8, end = pkt->version == 4 ? 16 : 24;
 	const int field = csum_field(pkt);
 
-	if (pkt->version == 4 && (at == 10 || at == 11 || (!pkt->id && (at == 4 || at == 5))))
+	if (pkt->version == 4 && (at == 10 || at == 11 || (fills_id(pkt) && (at == 4 || at == 5))))
 		return true;
 	if (!addr_is_any(&pkt->src))
 		return false;
@@ -177,8 +184,8 @@ static void check_fill(const struct pkt *pkt, const struct addr *source)
 	for (at = 0; at < pkt->len; at++)
 		MUST(copy[at] == pkt->data[at] || filled_byte_ok(pkt, at));
 	MUST(pkt_parse(&filled, copy, pkt->len, false) == VERDICT_PASS);
-	want.flags &= (uint8_t)~PKT_BAD_CHECKSUM;
-	if (pkt->version == 4 && !pkt->id)
+	want.flags &= (uint16_t)~PKT_BAD_CHECKSUM;
+	if (fills_id(pkt))
 		want.id = 0x4d2;
 	if (source && addr_is_any(&pkt->src))
 		want.src = *source;

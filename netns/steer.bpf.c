@@ -485,7 +485,7 @@ int steer_in(struct __sk_buff *skb)
  */
 static __always_inline enum steer_reason form(struct __sk_buff *skb, const struct packet *p, __u32 length)
 {
-	if (p->length != length)
+	if (p->length != length || p->transport > length) /* an extension header may be cut off */
 		return STEER_OUT_HEADER;
 	if (p->routing || p->home)
 		return STEER_OUT_OPTION;
@@ -519,6 +519,25 @@ static __always_inline bool is_tiny(struct __sk_buff *skb, const struct packet *
 }
 
 /**
+ * is_cut() - does a first fragment lack a part of a GRE header?
+ * @skb: packet
+ * @p: its headers; of GRE with a key
+ *
+ * Return: true if it does.
+ */
+static __always_inline bool is_cut(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 size = GRE_HEADER + GRE_FIELD;
+	__be16 flags;
+
+	if (p->protocol != IPPROTO_GRE || !load(skb, p->transport, &flags, sizeof(flags)))
+		return false;
+	size += flags & bpf_htons(STEER_GRE_CHECKSUM) ? GRE_FIELD : 0;
+	size += flags & bpf_htons(STEER_GRE_SEQUENCE) ? GRE_FIELD : 0;
+	return p->length < p->transport + size;
+}
+
+/**
  * sender() - the local end that a packet claims to come from
  * @skb: packet
  * @p: its headers, of no later fragment
@@ -534,7 +553,7 @@ static __always_inline enum steer_reason sender(struct __sk_buff *skb, const str
 
 	if (class < 0 && !grant_end(skb, p, end))
 		return STEER_OUT_PROTOCOL;
-	if (class >= 0 && p->fragment && is_tiny(skb, p, class))
+	if (p->fragment && (class < 0 ? is_cut(skb, p) : is_tiny(skb, p, class)))
 		return STEER_OUT_TINY;
 	head->whole = 0;
 	if (class >= 0 && !load(skb, p->transport, head, sizeof(*head)))

@@ -60,6 +60,7 @@ enum icmp_type {
 #define TCP_DATA_OFFSET 12 /* where a TCP header says how long it is, words in the upper half of the byte */
 #define DCCP_DATA_OFFSET 4 /* the same of a DCCP header, words */
 #define GRE_HEADER 4 /* bytes before the checksum or key */
+#define GRE_FIELD 4  /* bytes of checksum, key, sequence number */
 #define ICMP_HEADER 8 /* bytes before the inner packet of an error, of either family */
 
 union address {

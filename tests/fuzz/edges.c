@@ -166,8 +166,11 @@ static bool relay_sends(struct shape *shape)
 	for (i = 0; i < scenery.netns.ranges; i++) {
 		const struct reference_range *range = &scenery.netns.range[i];
 		const struct policy_slice *slice = &scenery.policy[range->slice];
-		const struct policy_flow flow = {
-			.class = (uint8_t)range->class, .lo = range->first, .hi = range->last};
+		const struct policy_flow flow = {.class = (uint8_t)range->class,
+						 .lo = range->first,
+						 .hi = range->last,
+						 .protocol = (uint8_t)range->protocol,
+						 .key = range->key};
 
 		if (!range->held || policy_send(slice, &flow, &pkt) != VERDICT_PASS)
 			continue;
@@ -235,7 +238,7 @@ static unsigned judge_out(struct shape *shape)
  * make_fragment() - make a packet a fragment of a datagram
  * @shape: packet
  * @offset: in the datagram, bytes; 0 for the first, which has more behind it
- * @id: of the datagram
+ * @id: of the datagram; in IPv6 it is another than those of shape.c
  *
  * Return: false where it is too short.
  */
@@ -254,7 +257,8 @@ static bool make_fragment(struct shape *shape, unsigned offset, unsigned id)
 		shape->size += 8;
 		memcpy(b + 40,
 		       (const uint8_t[]){b[6], 0, (uint8_t)(offset >> 8), (uint8_t)offset | !offset,
-					 (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id},
+					 (uint8_t)(id >> 24) | 0x80, (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+					 (uint8_t)id},
 		       8);
 		b[6] = 44;
 	} else {

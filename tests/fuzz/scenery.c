@@ -40,7 +40,9 @@ static const char *const addresses6[] = {
 static_assert(ARRAY_SIZE(addresses4) == ARRAY_SIZE(addresses6), "chosen by one number");
 
 static const uint16_t ports[] = {PORT, PORT_OTHER, PORT_CLOSED, PORT_UNHELD, PORT_LOCAL, PORT_HOST, 0, 443};
-static const uint8_t protocols[] = {6, 17, 1, 132, 33, 136};
+#define GRE 47
+#define OSPF 89
+static const uint8_t protocols[] = {6, 17, 1, 132, 33, 136, GRE, OSPF};
 
 /* What a refusal of steer_out may be called by the reference */
 static const struct {
@@ -152,6 +154,46 @@ static void describe(void)
 	give(PORT_LOCAL, PORT_LOCAL, SLICE_LOCAL, true, true);
 }
 
+/* What has no ports: which slice may use it, and whether a flow is open on it */
+static const struct grant {
+	uint8_t protocol;
+	uint32_t key;
+	unsigned slice;
+	bool open;
+} granted[] = {
+	{GRE, PORT, SLICE, true},
+	{GRE, PORT_LOCAL, SLICE_LOCAL, true},
+	{GRE, PORT_CLOSED, SLICE, false},
+	{OSPF, 0, SLICE_LOCAL, true},
+};
+
+/** grant() - tell steering and the reference what is granted; slots are counted from 1 */
+static void grant(void)
+{
+	struct netns *ns = &scenery.world->ns;
+	unsigned i, address;
+
+	for (i = 0; i < ARRAY_SIZE(granted); i++) {
+		const uint16_t slot = (uint16_t)(i + 1);
+		const struct policy_range range = {.class = CLASS_GRANT, .lo = slot, .hi = slot};
+
+		if (steering_grant(ns, granted[i].protocol, granted[i].key, slot) < 0)
+			tap_bail("steering_grant");
+		for (address = 0; address < ns->addresses; address++) {
+			steering_allow(ns, address, &range, granted[i].slice);
+			steering_hold(ns, address, CLASS_GRANT, slot, true);
+			scenery.world->open[STEER_BLOCK(address, CLASS_GRANT)]->port[slot] = granted[i].open;
+		}
+		scenery.netns.range[scenery.netns.ranges++] =
+			(struct reference_range){.class = REFERENCE_GRANT,
+						 .protocol = granted[i].protocol,
+						 .key = granted[i].key,
+						 .slice = granted[i].slice,
+						 .held = true,
+						 .open = granted[i].open};
+	}
+}
+
 /** scenery_program() - the fd of one of steering's programs, which is among this process's own */
 int scenery_program(const char *name)
 {
@@ -190,6 +232,7 @@ void scenery_make(void)
 	setsockopt(scenery.world->wire, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
 	setsockopt(scenery.world->wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
 	describe();
+	grant();
 }
 
 /** pick() - mostly one of the first few, which are right */

@@ -38,7 +38,11 @@ static enum reference_passage passage(reference_set reasons, reference_set left)
 /** make_flow() - the flow that has all the ports of a range, on one address or on all */
 static struct reference_flow make_flow(const struct reference_range *range, const struct reference_address *local)
 {
-	struct reference_flow flow = {.class = range->class, .first = range->first, .last = range->last};
+	struct reference_flow flow = {.class = range->class,
+				      .first = range->first,
+				      .last = range->last,
+				      .protocol = range->protocol,
+				      .key = range->key};
 
 	if (local)
 		flow.local = *local;

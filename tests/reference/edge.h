@@ -16,6 +16,8 @@
 struct reference_range {
 	enum reference_class class;
 	uint16_t first, last; /* both included */
+	unsigned protocol;    /* with REFERENCE_GRANT, which has no ports */
+	uint32_t key;	      /* of GRE */
 	unsigned slice;	      /* whose they are */
 	bool held;	      /* the reservation is held */
 	bool open;	      /* a flow is open on each */

@@ -77,7 +77,7 @@ int cmd_each_flow(struct cmd *cmd, int (*fn)(const struct proto_flow_row *row, v
 const char *cmd_grant_name(unsigned protocol, char text[static CMD_GRANT_MAX]);
 int cmd_grant(struct cmd *cmd, uint8_t protocol, uint32_t key, const struct addr *local,
 	      struct proto_port_reply *reply);
-int cmd_grants(struct cmd *cmd, const struct policy_slice *slice);
+void cmd_grants(struct cmd *cmd, const struct policy_slice *slice);
 
 /* The subcommands: exit status */
 int cmd_flows(struct cmd *cmd);

@@ -54,49 +54,17 @@ int cmd_grant(struct cmd *cmd, uint8_t protocol, uint32_t key, const struct addr
 }
 
 /**
- * show_open() - one protocol or key, if a flow has it
- * @cmd: slice and manner
- * @open: JSON array; gets one more
- * @protocol: IPPROTO_
- * @key: of GRE, else 0
- *
- * Return: 0; or -1, and it has been said why
- */
-static int show_open(struct cmd *cmd, json_t *open, uint8_t protocol, uint32_t key)
-{
-	const struct addr any = {.b = {0}};
-	struct proto_port_reply reply;
-	char name[CMD_GRANT_MAX];
-
-	if (cmd_grant(cmd, protocol, key, &any, &reply) < 0)
-		return -1;
-	if (reply.state != PROTO_PORT_OPEN)
-		return 0;
-	cmd_grant_name(protocol, name);
-	json_array_append_new(open, json_pack("{s:s, s:I, s:I, s:I}", "protocol", name, "key", (json_int_t)key, "uid",
-					      (json_int_t)reply.uid, "flows", (json_int_t)reply.flows));
-	if (!cmd->json && protocol == IPPROTO_GRE)
-		printf("open gre %u: uid %u, flows: %u\n", key, reply.uid, reply.flows);
-	else if (!cmd->json)
-		printf("open protocol %s: uid %u, flows: %u\n", name, reply.uid, reply.flows);
-	return 0;
-}
-
-/**
- * cmd_grants() - what a slice is granted beside ports, and what of it is open
- * @cmd: slice and manner; its object gets both
+ * cmd_grants() - what a slice is granted beside ports
+ * @cmd: manner; its object gets it
  * @slice: its grants
- *
- * Return: 0; or -1, and it has been said why
  */
-int cmd_grants(struct cmd *cmd, const struct policy_slice *slice)
+void cmd_grants(struct cmd *cmd, const struct policy_slice *slice)
 {
-	json_t *grants = json_array(), *open = json_array();
+	json_t *grants = json_array();
 	char name[CMD_GRANT_MAX];
 	unsigned i;
 
 	json_object_set_new(cmd->out, "grants", grants);
-	json_object_set_new(cmd->out, "open_grants", open);
 	for (i = 0; i < slice->grants; i++) {
 		const struct policy_grant *grant = &slice->grant[i];
 
@@ -107,9 +75,5 @@ int cmd_grants(struct cmd *cmd, const struct policy_slice *slice)
 			printf("gre %u-%u\n", grant->lo, grant->hi);
 		else if (!cmd->json)
 			printf("protocol %s\n", name);
-		for (uint64_t key = grant->lo; key <= grant->hi; key++)
-			if (show_open(cmd, open, grant->protocol, (uint32_t)key) < 0)
-				return -1;
 	}
-	return 0;
 }

@@ -3,9 +3,9 @@
  * cmd_ports.c: saferaw ports: a slice's ranges, and who has what of them
  *
  * A row is what one user has open alike (protocol, address, ports), with how
- * many flows of each kind; or a link's ports of one protocol; or a socket of
- * the host's own. Rows are made from the lists of flows and links, so that it
- * takes a few questions however wide the ranges are, and are sorted at the end.
+ * many flows of each kind, for a protocol without ports with its key; or a
+ * link's ports of one protocol; or a socket of the host's own. Rows are made from the lists of flows and links, so
+ * that it takes a few questions however wide the ranges are, and are sorted at the end.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -19,11 +19,12 @@ struct key {
 	uint16_t class, port;
 	uint16_t count, family;
 	uint32_t uid;
-	uint32_t nth; /* of links or sockets, from 1; 0: flows */
+	uint32_t nth;           /* of links or sockets, from 1; 0: flows */
+	uint32_t protocol, key; /* of CLASS_GRANT, where port is 0 */
 	struct addr local;
 };
 
-static_assert(sizeof(struct key) == 32, "no padding: compared as bytes");
+static_assert(sizeof(struct key) == 40, "no padding: compared as bytes");
 
 struct row {
 	struct key key;
@@ -114,6 +115,8 @@ static int add_flow(const struct proto_flow_row *flow, void *arg)
 				.count = flow->count,
 				.family = flow->family,
 				.uid = flow->uid,
+				.protocol = flow->protocol,
+				.key = flow->key,
 				.local = flow->local};
 	struct row *row = add_row(arg, &key);
 
@@ -254,12 +257,24 @@ static bool is_open(const struct row *row)
 }
 
 /**
+ * protocol_of() - a row's protocol in words
+ * @row: row
+ * @name: room
+ */
+static const char *protocol_of(const struct row *row, char name[static CMD_GRANT_MAX])
+{
+	return row->key.class == CLASS_GRANT ? cmd_grant_name(row->key.protocol, name)
+					     : cmd_protocol(row->key.class, row->key.family);
+}
+
+/**
  * json_of() - a row for programs
  * @row: row
  */
 static json_t *json_of(const struct row *row)
 {
 	json_t *kinds = json_object();
+	char name[CMD_GRANT_MAX];
 	json_int_t flows = 0;
 	unsigned kind;
 
@@ -268,12 +283,12 @@ static json_t *json_of(const struct row *row)
 		if (row->flows[kind])
 			json_object_set_new(kinds, cmd_kind(kind), json_integer(row->flows[kind]));
 	}
-	return json_pack("{s:s, s:o, s:i, s:i, s:s, s:o, s:I, s:o, s:o, s:o}", "protocol",
-			 cmd_protocol(row->key.class, row->key.family), "address", cmd_json_addr(&row->key.local),
-			 "port", row->key.port, "count", row->key.count, "state",
-			 cmd_port_state(is_open(row) ? PROTO_PORT_OPEN : PROTO_PORT_FREE), "uid",
-			 row->socket ? json_null() : json_integer(row->key.uid), "flows", flows, "kinds", kinds,
-			 "link", row->link ? json_integer(row->link) : json_null(), "kernel_socket",
+	return json_pack("{s:s, s:o, s:i, s:o, s:i, s:s, s:o, s:I, s:o, s:o, s:o}", "protocol",
+			 protocol_of(row, name), "address", cmd_json_addr(&row->key.local), "port", row->key.port,
+			 "key", row->key.class == CLASS_GRANT ? json_integer(row->key.key) : json_null(), "count",
+			 row->key.count, "state", cmd_port_state(is_open(row) ? PROTO_PORT_OPEN : PROTO_PORT_FREE),
+			 "uid", row->socket ? json_null() : json_integer(row->key.uid), "flows", flows, "kinds",
+			 kinds, "link", row->link ? json_integer(row->link) : json_null(), "kernel_socket",
 			 cmd_json_socket(row->socket));
 }
 
@@ -283,12 +298,12 @@ static json_t *json_of(const struct row *row)
  */
 static void print_row(const struct row *row)
 {
-	char local[CMD_ENDPOINT_MAX], kinds[80] = "";
+	char local[CMD_ENDPOINT_MAX], name[CMD_GRANT_MAX], kinds[80] = "";
 	unsigned kind;
 	int n = 0;
 
-	cmd_endpoint(local, row->key.family, &row->key.local, row->key.port, row->key.count);
-	printf("%-8s %-32s ", cmd_protocol(row->key.class, row->key.family), local);
+	cmd_endpoint(local, row->key.family, &row->key.local, row->key.port + row->key.key, row->key.count);
+	printf("%-8s %-32s ", protocol_of(row, name), local);
 	if (row->socket) {
 		printf("%8s  socket of the host: %s, uid %u\n", "-", cmd_socket_state(row->socket), row->socket->uid);
 		return;
@@ -330,13 +345,13 @@ static void show_rows(struct cmd *cmd, const struct rows *rows)
  */
 int cmd_ports(struct cmd *cmd)
 {
-	struct cmd_sockets sockets;
+	struct cmd_sockets sockets = {0};
 	struct rows rows = {0};
 	int status = CMD_FAILED;
 
 	show_what_it_has(cmd);
-	if (cmd_grants(cmd, &((struct lib_info *)cmd->saferaw->info)->slice) == 0 &&
-	    cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
+	cmd_grants(cmd, &((struct lib_info *)cmd->saferaw->info)->slice);
+	if (cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
 	    add_links(cmd, &rows) == 0 && add_sockets(&rows, &sockets) == 0) {
 		merge(&rows);
 		show_rows(cmd, &rows);

@@ -266,9 +266,11 @@ def test_command():
             tap.equal(one["grants"], [{"protocol": "gre", "low": 1000, "high": 1003},
                                       {"protocol": "gre", "low": 4294967295, "high": 4294967295},
                                       {"protocol": "89", "low": 0, "high": 0}, {"protocol": "4", "low": 0, "high": 0}], "grants")
-            tap.equal([(row["protocol"], row["key"], row["uid"]) for row in one["open_grants"]],
-                      [("gre", 1001, 5), ("89", 0, 5)], "open ones")
-            tap.check("gre 1000-1003" in saferaw(pair, broker, "ports")[0], "grants for people")
+            tap.equal({(row["protocol"], row["address"], row["key"], row["port"], row["uid"], *row["kinds"].items())
+                       for row in one["ports"]},
+                      {("gre", HOST4, 1001, 0, 5, ("consumer", 1)), ("89", HOST4, 0, 0, 5, ("consumer", 1))}, "open ones")
+            text = saferaw(pair, broker, "ports")[0]
+            tap.check("gre 1000-1003" in text and "192.0.2.1:1001" in text, f"grants for people: {text}")
             tap.check("192.0.2.1:1001" in saferaw(pair, broker, "flows")[0], "flows for people")
         for argument, status in (("gre/1002", 0), ("gre/999", 1), ("protocol/4", 0), ("protocol/88", 1),
                                  (f"gre/{HOST4}:1000", 0), (packets.gre(HOST4, PEER4, 1000).hex(), 0),

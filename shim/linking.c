@@ -192,14 +192,14 @@ static unsigned random_place(const struct link *link)
 {
 	const struct policy_slice *policy = &link->slice->policy;
 	const unsigned class = (unsigned)__builtin_ctz(link->chosen);
-	uint32_t total = 0, at;
+	uint32_t total = 0, random, at;
 	unsigned i;
 
 	for (i = 0; i < policy->ranges; i++)
 		if (policy->range[i].class == class)
 			total += policy->range[i].hi - policy->range[i].lo + 1U;
-	random_bytes(&at, sizeof(at));
-	at %= total;
+	random_bytes(&random, sizeof(random));
+	at = (uint32_t)((uint64_t)random * total >> 32);
 	for (i = 0; i < policy->ranges; i++) {
 		uint32_t ports = policy->range[i].hi - policy->range[i].lo + 1U;
 

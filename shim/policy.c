@@ -413,7 +413,9 @@ bool policy_slice_granted(const struct policy_slice *slice, uint8_t protocol, ui
  */
 bool policy_grantable(int ip_protocol)
 {
-	return ip_protocol > 0 && (size_t)ip_protocol < ARRAY_SIZE(never_granted) && !never_granted[ip_protocol];
+	const unsigned number = (unsigned)ip_protocol;
+
+	return number < ARRAY_SIZE(never_granted) && !never_granted[number];
 }
 
 /**

@@ -51,6 +51,7 @@ struct cmd_sockets {
 
 /* saferaw.c */
 void cmd_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void cmd_error_to_syslog(void);
 
 /* cmd_show.c: words that several subcommands use */
 const char *cmd_protocol(unsigned class, unsigned family);
@@ -94,8 +95,10 @@ void cmd_metrics(const json_t *top, FILE *file);
 /* cmd_reserve.c: reserve and release; the arguments without options, the configuration file or NULL */
 int cmd_reserve(int argc, char **argv, const char *config);
 
-/* cmd_capture.c: with a command line of its own; slice is what was named before it, or NULL */
+/* cmd_capture.c, cmd_run.c, cmd_netns.c: with a command line of their own; slice is what was named before it, or NULL */
 int cmd_capture(int argc, char **argv, const char *slice);
+int cmd_run(int argc, char **argv, const char *slice);
+int cmd_netns(int argc, char **argv, const char *slice);
 
 /* cmd_given.c: a packet given on the command line. A static buffer holds it: the command looks at one. */
 const uint8_t *cmd_packet(const char *argument, size_t *length);

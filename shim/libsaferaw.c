@@ -189,7 +189,7 @@ static int find_socket(struct saferaw *saferaw, const char *slice, struct sockad
 
 /**
  * open_socket() - connect the control socket
- * @saferaw: new handle
+ * @saferaw: new handle; may have the socket already
  * @un: where to
  *
  * A full backlog makes connect() wait, hence the send timeout, which is what
@@ -199,11 +199,12 @@ static int find_socket(struct saferaw *saferaw, const char *slice, struct sockad
  */
 static int open_socket(struct saferaw *saferaw, const struct sockaddr_un *un)
 {
-	const struct timeval wait = {.tv_sec = LIB_WAIT_MS / 1000};
+	const struct timeval wait = {.tv_sec = saferaw->wait_ms / 1000, .tv_usec = saferaw->wait_ms % 1000 * 1000};
 	struct sockaddr_storage ss = {0};
 
 	memcpy(&ss, un, sizeof(*un));
-	saferaw->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (saferaw->sock < 0)
+		saferaw->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (saferaw->sock < 0)
 		return lib_fail(saferaw, errno, "cannot make a socket: %m");
 	if (setsockopt(saferaw->sock, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) < 0)
@@ -278,28 +279,43 @@ static struct saferaw *handle_new(void)
 		return NULL;
 	saferaw->sock = saferaw->wake = saferaw->poll_fd = -1;
 	saferaw->owner = getpid();
-	saferaw->wait_ms = LIB_WAIT_MS;
 	saferaw->refs = 1;
 	pthread_mutex_init(&saferaw->lock, NULL); /* cannot fail with default attributes */
 	return saferaw;
 }
 
-/** saferaw_connect() - begin a conversation with a slice's broker (saferaw.h) */
-struct saferaw *saferaw_connect(const char *slice)
+/**
+ * lib_connect() - begin a conversation with a slice's broker
+ * @slice: as for saferaw_connect()
+ * @sock: a new control socket, which is the handle's then; or -1
+ * @wait_ms: for one answer of the broker, in the whole conversation
+ *
+ * Return: as saferaw_connect()
+ */
+struct saferaw *lib_connect(const char *slice, int sock, unsigned wait_ms)
 {
 	struct saferaw *saferaw = handle_new();
 	struct sockaddr_un un;
 
 	if (!saferaw) {
 		snprintf(texts.connect, sizeof(texts.connect), "%m");
+		close_fd(&sock);
 		return NULL;
 	}
+	saferaw->sock = sock;
+	saferaw->wait_ms = wait_ms;
 	if (!find_socket(saferaw, slice, &un) && !open_socket(saferaw, &un) && !open_poll(saferaw) &&
 	    !greet(saferaw) && !lib_learn(saferaw))
 		return saferaw;
 	memcpy(texts.connect, saferaw->text, sizeof(texts.connect));
 	saferaw_disconnect(saferaw);
 	return NULL;
+}
+
+/** saferaw_connect() - begin a conversation with a slice's broker (saferaw.h) */
+struct saferaw *saferaw_connect(const char *slice)
+{
+	return lib_connect(slice, -1, LIB_WAIT_MS);
 }
 
 /**

@@ -104,6 +104,7 @@ void lib_info_put(struct lib_info *info);
 enum verdict lib_check(struct saferaw_flow *flow, const void *packet, size_t length, bool ask);
 
 /* libsaferaw.c: handles */
+struct saferaw *lib_connect(const char *slice, int sock, unsigned wait_ms);
 void lib_release(struct saferaw *saferaw, struct lib_info *snapshot);
 int lib_list_slices(char (**names)[PROTO_NAME_MAX]);
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "cmd.h"
@@ -37,6 +38,8 @@ static const struct {
 	int (*run)(int argc, char **argv, const char *slice);
 } own_commands[] = {
 	{"capture", cmd_capture},
+	{"run", cmd_run},
+	{"netns", cmd_netns},
 };
 
 static const struct option options[] = {
@@ -60,12 +63,26 @@ static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] 
 
 static const char examples[] =
 	"  capture  [OPTION...] [EXPRESSION]   what flows send and receive, as lines or pcap (capture --help)\n"
+	"  run      [OPTION...] PROGRAM [ARGUMENT...]   an unmodified program, confined to the slice (run --help)\n"
+	"  netns    add|del NAME   (root) the same as a named network namespace\n"
 	"  reserve|release SLICE PROTOCOL PORT[-PORT]   (root) give a slice more ports, or take them back\n"
 	"\n"
 	"  PORT    tcp/40001  udp/192.0.2.1:40001  tcp/[2001:db8::1]:40001  icmp/7\n"
 	"  PACKET  a whole IP packet: hexadecimal digits, or @FILE (raw bytes, or pcap: its first packet)\n"
 	"\n"
-	"Exit status: 0 done, passes; 1 would be refused; 2 wrong usage, or a slice that cannot be reached.\n";
+	"Exit status: 0 done, passes; 1 would be refused; 2 wrong usage, or a slice that cannot be reached;\n"
+	"run: the program's.\n";
+
+static bool use_syslog;
+
+/**
+ * cmd_error_to_syslog() - from now on, cmd_error() writes to the system's log
+ */
+void cmd_error_to_syslog(void)
+{
+	use_syslog = true;
+	openlog("saferaw", LOG_PID, LOG_DAEMON);
+}
 
 /**
  * cmd_error() - one line on standard error
@@ -75,6 +92,12 @@ void cmd_error(const char *format, ...)
 {
 	va_list args;
 
+	if (use_syslog) {
+		va_start(args, format);
+		vsyslog(LOG_WARNING, format, args);
+		va_end(args);
+		return;
+	}
 	fputs("saferaw: ", stderr);
 	va_start(args, format);
 	vfprintf(stderr, format, args);

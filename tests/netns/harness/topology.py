@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 
@@ -114,6 +115,60 @@ class Pair:
         """Deletes both."""
         self.host.delete()
         self.peer.delete()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.delete()
+
+
+class EtcFiles:
+    """Files that stand in for some of /etc in programs started in a namespace: ip netns exec mounts them. Gone at exit."""
+
+    def __init__(self, namespace, files):
+        self.directory = f"/etc/netns/{namespace.name}"
+        os.makedirs(self.directory)
+        atexit.register(shutil.rmtree, self.directory)
+        for name, text in files.items():
+            self.write(name, text)
+
+    def write(self, name, text):
+        """Writes one of them, in its place."""
+        with open(f"{self.directory}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+ROUTED4, ROUTED6 = "198.51.100.2", "2001:db8:1::2"
+
+
+class Routed:
+    """A host and a peer with a router between them; nobody limits the rate of ICMP errors."""
+
+    def __init__(self):
+        self.host, self.router, self.peer = Namespace("host"), Namespace("router"), Namespace("peer")
+        for namespace in (self.host, self.router, self.peer):  # or neighbours are not looked for until link-local addresses are sure
+            namespace.sysctl("net/ipv6/conf/default/accept_dad", 0)
+        connect(self.host, self.router, "eth0", "west")
+        connect(self.router, self.peer, "east", "eth0")
+        for namespace, device, v4, v6, gateways in (
+                (self.host, "eth0", HOST4, HOST6, ("192.0.2.254", "2001:db8::fe")),
+                (self.router, "west", "192.0.2.254", "2001:db8::fe", ()),
+                (self.router, "east", "198.51.100.254", "2001:db8:1::fe", ()),
+                (self.peer, "eth0", ROUTED4, ROUTED6, ("198.51.100.254", "2001:db8:1::fe"))):
+            namespace.run("ip", "addr", "add", f"{v4}/24", "dev", device)
+            namespace.run("ip", "addr", "add", f"{v6}/64", "dev", device, "nodad")
+            for gateway in gateways:
+                namespace.run("ip", "-6" if ":" in gateway else "-4", "route", "add", "default", "via", gateway)
+            namespace.sysctl("net/ipv4/icmp_ratelimit", 0)
+            namespace.sysctl("net/ipv6/icmp/ratelimit", 0)
+        self.router.sysctl("net/ipv4/ip_forward", 1)
+        self.router.sysctl("net/ipv6/conf/all/forwarding", 1)
+
+    def delete(self):
+        """Deletes them."""
+        for namespace in (self.host, self.router, self.peer):
+            namespace.delete()
 
     def __enter__(self):
         return self

@@ -126,6 +126,12 @@ static void fill_open(struct proto_open *open, struct script *script)
 	MUST(addr_parse(locals[next(script) % ARRAY_SIZE(locals)], &open->local));
 	MUST(addr_parse(remotes[next(script) % ARRAY_SIZE(remotes)], &open->remote));
 	open->remote_port = how & 32 ? 443 : 0;
+	if (open->class == CLASS_GRANT && !(how & 8)) {
+		open->port = open->remote_port = 0;
+		open->count = 1;
+		open->protocol = how & 1 ? STAGE_PROTOCOL : IPPROTO_GRE;
+		open->key = how & 1 ? 0 : STAGE_KEY - 1 + next(script) % 8;
+	}
 	open->family = how & 64 ? AF_INET : how & 128 ? AF_INET6 : AF_UNSPEC;
 }
 
@@ -202,8 +208,9 @@ static void say(unsigned n, struct script *script)
 static void keep(unsigned n, const struct proto_opened *reply, int fd)
 {
 	static const enum reference_class classes[] = {
-		[CLASS_TCP] = REFERENCE_TCP,   [CLASS_UDP] = REFERENCE_UDP,   [CLASS_ICMP] = REFERENCE_ICMP,
-		[CLASS_SCTP] = REFERENCE_SCTP, [CLASS_DCCP] = REFERENCE_DCCP, [CLASS_UDPLITE] = REFERENCE_UDPLITE,
+		[CLASS_TCP] = REFERENCE_TCP,     [CLASS_UDP] = REFERENCE_UDP,   [CLASS_ICMP] = REFERENCE_ICMP,
+		[CLASS_SCTP] = REFERENCE_SCTP,   [CLASS_DCCP] = REFERENCE_DCCP, [CLASS_UDPLITE] = REFERENCE_UDPLITE,
+		[CLASS_GRANT] = REFERENCE_GRANT,
 	};
 	const struct proto_open *ask = &asked[n][reply->header.id % OPENS];
 	unsigned i;
@@ -225,8 +232,13 @@ static void keep(unsigned n, const struct proto_opened *reply, int fd)
 		.last = (uint16_t)(reply->port + reply->count - 1),
 		.remote = reference_address(&ask->remote),
 		.remote_port = ask->remote_port,
+		.protocol = ask->protocol,
+		.key = ask->key,
 	};
-	if (ask->kind != PROTO_KIND_SNIFFER)
+	if (ask->kind != PROTO_KIND_SNIFFER && ask->class == CLASS_GRANT)
+		MUST(ask->protocol == STAGE_PROTOCOL ||
+		     (ask->protocol == IPPROTO_GRE && ask->key >= STAGE_KEY && ask->key < STAGE_KEY + STAGE_KEYS));
+	else if (ask->kind != PROTO_KIND_SNIFFER)
 		MUST(reply->port >= STAGE_FIRST && flow[i].reference.last <= STAGE_LAST && reply->count);
 }
 
@@ -254,7 +266,7 @@ static void hear(unsigned n)
 /** make_plan() - who speaks to whom: mostly as a flow would */
 static struct shape_plan make_plan(const struct opened *opened, struct dice *dice)
 {
-	static const uint8_t protocols[] = {6, 17, 1, 132, 33, 136}; /* by enum reference_class */
+	static const uint8_t protocols[] = {6, 17, 1, 132, 33, 136, IPPROTO_GRE}; /* by enum reference_class */
 	static const char *const others[] = {"198.51.100.7", "2001:db8:7::7", "198.51.100.8", "2001:db8:7::8",
 					     "127.0.0.9",    "ff02::5",       "0.0.0.0",      "::ffff:198.51.100.7"};
 	const struct reference_flow *like = &opened->reference;
@@ -273,7 +285,10 @@ static struct shape_plan make_plan(const struct opened *opened, struct dice *dic
 	memcpy(plan.own, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
 	MUST(addr_parse(others[!v4 + 2 * (dice_one_in(dice, 4) ? dice_below(dice, 4) : 0)], &addr));
 	memcpy(plan.other, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
-	plan.own_port = fits ? like->first : (uint16_t)(STAGE_FIRST - 1 + dice_below(dice, 104));
+	if (fits && like->class == REFERENCE_GRANT)
+		plan.protocol = like->protocol;
+	plan.own_port = fits ? (like->class == REFERENCE_GRANT ? (uint16_t)like->key : like->first)
+			     : (uint16_t)(STAGE_FIRST - 1 + dice_below(dice, 104));
 	plan.other_port = dice_one_in(dice, 6) ? (uint16_t)dice_below(dice, 65536) : 443;
 	return plan;
 }
@@ -292,21 +307,30 @@ static void build(struct shape *shape, const struct opened *opened, struct scrip
 		shape_break(shape, &dice);
 }
 
-/** check_wire() - what the relay has sent may be sent */
+/** may_leave() - whether something that the slice has could send a packet */
+static bool may_leave(const uint8_t *packet, size_t size)
+{
+	struct reference_flow any = {.first = STAGE_FIRST, .last = STAGE_LAST, .protocol = STAGE_PROTOCOL};
+
+	for (any.class = 0; any.class <= REFERENCE_GRANT; any.class ++)
+		if (!reference_send(&the_slice, &any, packet, size))
+			return true;
+	any.class = REFERENCE_GRANT;
+	any.protocol = IPPROTO_GRE;
+	for (any.key = STAGE_KEY; any.key < STAGE_KEY + STAGE_KEYS; any.key++)
+		if (!reference_send(&the_slice, &any, packet, size))
+			return true;
+	return false;
+}
+
+/** check_wire() - what the relay has sent may be sent, and its source has been filled in */
 static void check_wire(void)
 {
 	static uint8_t packet[65536];
-	struct reference_flow any = {.first = STAGE_FIRST, .last = STAGE_LAST};
-	bool allowed;
 	ssize_t n;
 
-	while ((n = recv(stage_wire(), packet, sizeof(packet), MSG_DONTWAIT)) > 0) {
-		allowed = false;
-		for (any.class = 0; any.class < REFERENCE_CLASSES; any.class ++)
-			allowed = allowed || !reference_send(&the_slice, &any, packet, (size_t)n);
-		MUST(allowed);
-		MUST(packet[packet[0] >> 4 == 4 ? 12 : 8]); /* the source has been filled in */
-	}
+	while ((n = recv(stage_wire(), packet, sizeof(packet), MSG_DONTWAIT)) > 0)
+		MUST(may_leave(packet, (size_t)n) && packet[packet[0] >> 4 == 4 ? 12 : 8]);
 }
 
 /** read_flow() - what a flow gets is for it */

@@ -12,6 +12,7 @@
 #include "stage.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,28 @@ static void tell_netns(void)
 	}
 }
 
+/** tell_grants() - what has no ports: GRE keys and a protocol, by their slots in the netns and as the slice's */
+static void tell_grants(bool narrow)
+{
+	const struct priv_grant grants[] = {
+		{{PRIV_GRANT, sizeof(struct priv_grant)}, NETNS, 1, IPPROTO_GRE, 0, STAGE_KEY, STAGE_KEYS},
+		{{PRIV_GRANT, sizeof(struct priv_grant)}, NETNS, 1 + STAGE_KEYS, STAGE_PROTOCOL, 0, 0, 1}};
+	const struct priv_slice_grant own[] = {
+		{{PRIV_SLICE_GRANT, sizeof(struct priv_slice_grant)},
+		 STAGE_SLICE,
+		 IPPROTO_GRE,
+		 {0},
+		 STAGE_KEY,
+		 STAGE_KEY + STAGE_KEYS - 1},
+		{{PRIV_SLICE_GRANT, sizeof(struct priv_slice_grant)}, STAGE_SLICE, STAGE_PROTOCOL, {0}, 0, 0}};
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(grants); i++)
+		tell(&grants[i], sizeof(grants[i]), NULL, 0);
+	for (i = 0; i < ARRAY_SIZE(own) - narrow; i++)
+		tell(&own[i], sizeof(own[i]), NULL, 0);
+}
+
 /** tell_slice() - the slice, its ports, and who may use it */
 static void tell_slice(int listener, bool narrow, bool member)
 {
@@ -172,6 +195,7 @@ static void tell_slice(int listener, bool narrow, bool member)
 	if (!member)
 		user.kind = PRIV_MEMBER_SNIFF_USER;
 	tell(&user, sizeof(user), NULL, 0);
+	tell_grants(narrow);
 }
 
 /** make_listener() - the slice's control socket, under a name that the kernel chooses */
@@ -332,7 +356,10 @@ static void check_ports(const struct priv_reserve *r)
 {
 	MUST(r->netns == NETNS && r->slice == STAGE_SLICE && r->uid == getuid() && r->class < STEER_CLASSES);
 	MUST(r->address < 2 || r->address == PRIV_ANY_ADDRESS);
-	MUST(r->lo >= STAGE_FIRST && r->lo <= r->hi && r->hi <= STAGE_LAST);
+	if (r->class == CLASS_GRANT)
+		MUST(r->lo && r->lo == r->hi && r->hi <= STAGE_KEYS + 1);
+	else
+		MUST(r->lo >= STAGE_FIRST && r->lo <= r->hi && r->hi <= STAGE_LAST);
 	MUST(r->address != PRIV_ANY_ADDRESS || r->family == AF_INET || r->family == AF_INET6 ||
 	     r->family == AF_UNSPEC);
 }

@@ -17,6 +17,9 @@
 #define STAGE_FIRST 4000 /* ports of the slice, all classes */
 #define STAGE_LAST 4099
 #define STAGE_NARROW 4049 /* the last one after a reload to less */
+#define STAGE_KEY 4000   /* the first key of GRE that the slice has, and how many */
+#define STAGE_KEYS 4
+#define STAGE_PROTOCOL 89 /* that it has whole, but after a reload to less */
 #define STAGE_SLICE 1
 
 #define MUST(condition)                                                                                              \

@@ -113,7 +113,7 @@ def test_inbound():
 
 def test_clients():
     """Who gets a link: a member, into a namespace that he owns, one each, as many as the slice has room for."""
-    section = slice_section(users=("games",), extra="links = 2") + slice_section("two", users=("list",), ports="50000-50999")
+    section = slice_section(users=("games", "root"), extra="links = 2") + slice_section("two", users=("list",), ports="50000-50999")
     with Pair() as pair, linked(pair, section) as (relay, broker):
         path = broker.slice()
         with Tenant(path) as first, Tenant(path) as second, Tenant(path) as third:
@@ -129,8 +129,9 @@ def test_clients():
             relay.link(third, LO + 512, HI + 512, sock=socks[2])
             tap.equal(second.index(), 0, "the device of the link that was ended")
             relay.unlink(1)
-        with Tenant(path, own=False) as inside:  # the test's own namespace: as the host's
-            tap.raises(errno.EPERM, relay.link, inside, LO, HI)
+        for user, lo in (("games", 40800), ("root", 40816)):  # root made the host's own user namespace, if anybody did
+            with Tenant(path, user=user, own=False) as inside:
+                tap.raises(errno.EPERM, relay.link, inside, lo, lo + 15)
         with Tenant(path, user="list") as stranger:
             relay.hold(50000, 50015, stranger.uid, 2)
             sock = relay.accept()

@@ -56,6 +56,24 @@ print(sock.getsockname()[1], sock.recv(4096).decode())
 """
 
 
+# Floods a destination from one port for so many seconds; prints how many packets
+FLOOD = """
+import socket, sys, time
+from harness import packets
+sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+sock.bind(("eth0", 0))
+frame = bytes.fromhex("02000000ffff0200000000010800") + packets.udp(sys.argv[1], sys.argv[2], 777, 5001)
+end, count = time.monotonic() + float(sys.argv[3]), 0
+print("begins", flush=True)
+while time.monotonic() < end:
+    try:
+        count += sock.send(frame) > 0
+    except OSError:
+        pass
+print(count)
+"""
+
+
 class World:
     """Host, router and far host, and a broker on the host."""
 
@@ -275,6 +293,22 @@ def test_two():
         equal(guest.client.stats()["tx"]["napt-exhausted"], row["exhausted"], "slice's count")
 
 
+def test_flood():
+    """A link that floods the relay loses its own packets, counted; one of another slice loses none of its translated ones."""
+    with World(slice_section(), slice_section("two", ("news",), "42000-42999")) as world:
+        guest, other = world.guest(), Guest(world.broker.slice("two"), "news")
+        world.running.append(other)
+        other.link()
+        flood = guest.popen(PYTHON, "-c", FLOOD, HOST4, FAR4, "2", stdout=-1, text=True,
+                            env=dict(os.environ, PYTHONPATH=os.path.dirname(os.path.abspath(__file__))))
+        equal(flood.stdout.readline(), "begins\n", "flood")
+        said = other.run("ping", "-c20", "-i.05", "-W5", "-q", FAR4)
+        check(" 0% packet loss" in said, said)
+        sent = int(flood.communicate()[0])
+        until(lambda: guest.row()["refused"] + guest.row()["tx_translated"] == sent, f"{sent} sent, {guest.row()}")
+        equal((other.row()["refused"], other.row()["tx_translated"]), (0, 20), "refused, translated")
+
+
 def test_reload():
     """A reload that fits leaves a link alone; one that takes ports or the user away ends it, and the client is told."""
     wide, narrow = slice_section(users=("games", "news")), slice_section(users=("games", "news"), ports="41000-41999")
@@ -361,5 +395,5 @@ def test_client_killed():
 
 
 if __name__ == "__main__":
-    tap.main(test_direct, test_translated, test_errors, test_fragments, test_host, test_strict, test_two, test_reload, test_addresses, test_relay_killed,
+    tap.main(test_direct, test_translated, test_errors, test_fragments, test_host, test_strict, test_two, test_flood, test_reload, test_addresses, test_relay_killed,
              test_client_killed)

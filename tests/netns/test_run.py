@@ -389,13 +389,14 @@ def test_addresses():
     """An address that the host gets or loses, the link gets or loses, in both families."""
     with Pair() as pair, Broker(pair.host, slice_section()) as broker:
         script = """
-import subprocess, sys
+import subprocess, sys, time
 def local(address):
     return "local" in subprocess.run(["ip", "route", "get", address], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
 print("ready", flush=True)
 for line in sys.stdin:
     command, address, peer = line.split()
-    while local(address) != (command == "add"):
+    deadline = time.monotonic() + 10
+    while local(address) != (command == "add") and time.monotonic() < deadline:
         pass
     argv = ["ping", "-n", "-q", "-c1", "-W5", "-I", address, peer]
     print(subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, flush=True)

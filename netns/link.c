@@ -512,7 +512,6 @@ bool link_heard(struct netns *ns, const struct nlmsghdr *message)
 {
 	const struct nlattr *found[IFLA_MAX + 1], *about[IFLA_INFO_MAX + 1];
 	const struct ifinfomsg *info = nl_parse(message, sizeof(*info), found, IFLA_MAX);
-
 	struct link *link = info ? find(ns, (unsigned)info->ifi_index) : NULL;
 
 	nl_parse_nested(found[IFLA_LINKINFO], about, IFLA_INFO_MAX);

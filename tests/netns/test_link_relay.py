@@ -59,11 +59,10 @@ print(sock.getsockname()[1], sock.recv(4096).decode())
 # Floods a destination from one port for so many seconds; prints how many packets
 FLOOD = """
 import socket, sys, time
-from harness import packets
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
 sock.bind(("eth0", 0))
-frame = bytes.fromhex("02000000ffff0200000000010800") + packets.udp(sys.argv[1], sys.argv[2], 777, 5001)
-end, count = time.monotonic() + float(sys.argv[3]), 0
+frame = bytes.fromhex(sys.argv[1])
+end, count = time.monotonic() + float(sys.argv[2]), 0
 print("begins", flush=True)
 while time.monotonic() < end:
     try:
@@ -299,8 +298,8 @@ def test_flood():
         guest, other = world.guest(), Guest(world.broker.slice("two"), "news")
         world.running.append(other)
         other.link()
-        flood = guest.popen(PYTHON, "-c", FLOOD, HOST4, FAR4, "2", stdout=-1, text=True,
-                            env=dict(os.environ, PYTHONPATH=os.path.dirname(os.path.abspath(__file__))))
+        frame = bytes.fromhex("02000000ffff0200000000010800") + packets.udp(HOST4, FAR4, 777, 5001)
+        flood = guest.popen(PYTHON, "-c", FLOOD, frame.hex(), "2", stdout=-1, text=True)
         equal(flood.stdout.readline(), "begins\n", "flood")
         said = other.run("ping", "-c20", "-i.05", "-W5", "-q", FAR4)
         check(" 0% packet loss" in said, said)

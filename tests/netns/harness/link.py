@@ -4,7 +4,6 @@
 import contextlib
 import errno
 import json
-import os
 import pwd
 import select
 import socket
@@ -123,9 +122,8 @@ class Tenant:
             self.run("sysctl", "-qw", f"net.ipv4.ip_local_port_range={lo} {hi}", "net.ipv4.ping_group_range=0 0")
 
     def python(self, script, *argv, **kwargs):
-        """Runs a script inside, with the harness on its path."""
-        env = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        return self.run(PYTHON, "-c", script, *argv, env=env, **kwargs)
+        """Runs a script inside."""
+        return self.run(PYTHON, "-c", script, *argv, **kwargs)
 
     def index(self, name="eth0"):
         """Number of the device inside, 0 when there is none."""

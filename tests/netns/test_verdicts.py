@@ -20,7 +20,7 @@ DENY = (("203.0.113.0", 120), ("2001:db8:bad::", 48))
 TWO = Slice(number=2, name="two", users=("news",), ranges=((1, 41000, 41099),), fragments=True)
 # about packets that arrive, about links, or about a kind of flow that is not asked for here
 NOT_SENT = {"pass", "checksum", "read-only", "queue-full", "error-unwanted", "local", "no-link", "no-mapping", "napt-exhausted",
-            "copy-limit"}
+            "copy-limit", "gre"}
 
 
 class Stats(ctypes.Structure):

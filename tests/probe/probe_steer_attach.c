@@ -315,7 +315,8 @@ static void test_powers(void)
 	if (child == 0)
 		_exit(load_with_few_powers());
 	waitpid(child, &status, 0);
-	tap_ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are enough to load");
+	tap_ok(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+	       "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are enough to load");
 }
 
 int main(void)

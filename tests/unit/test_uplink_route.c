@@ -114,7 +114,8 @@ START_TEST(the_host_itself)
 {
 	make_world();
 	ck_route("192.0.2.1", "192.0.2.1 65535");
-	until(strcmp(route("2001:db8:1::1"), "2001:db8:1::1 65535") == 0); /* its local route comes a moment after it */
+	until(strcmp(route("2001:db8:1::1"), "2001:db8:1::1 65535") ==
+	      0);                        /* its local route comes a moment after it */
 	ck_route("203.0.113.1", "none"); /* x0's address is none of ours */
 	ck_route("127.0.0.1", "none");
 	ck_route("::1", "none");

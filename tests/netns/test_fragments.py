@@ -7,7 +7,7 @@ import time
 
 from harness import packets, proto, tap
 from harness.broker import Broker, slice_section
-from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
 from harness.witness import Witness
 
 MAY = slice_section(extra="fragments = yes") + slice_section("two", ("news",), "41000-41999")
@@ -20,14 +20,9 @@ def pieces(whole, ident):
     return [packets.fragment(whole, start, stop, ident) for start, stop in ((0, 1024), (1024, 2048), (2048, None))]
 
 
-def family(address):
-    """AF_INET or AF_INET6."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
 def receiver(namespace, address, port):
     """A UDP socket that waits five seconds."""
-    sock = namespace.socket(family(address), socket.SOCK_DGRAM)
+    sock = namespace.socket(family_of(address), socket.SOCK_DGRAM)
     sock.bind((address, port))
     sock.settimeout(5)
     return sock

@@ -16,7 +16,7 @@ import time
 from harness import packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.rogue import taken_over
-from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
 from harness.witness import Witness
 
 PATHS = ((HOST4, PEER4), (HOST6, PEER6))
@@ -24,11 +24,6 @@ OSPF = 89
 ONE = slice_section(extra='gre = {"1000-1003", "4294967295"}\n  protocols = {"89", "ipencap"}')
 TWO = slice_section("two", ("news",), "41000-41999", 'gre = {"2000"}')
 SECOND4, SECOND6 = "192.0.2.5", "2001:db8::5"
-
-
-def family_of(address):
-    """AF_INET or AF_INET6."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def raw(namespace, address, protocol):

@@ -6,14 +6,9 @@ import socket
 
 from harness import packets, proto, tap
 from harness.broker import Broker, slice_section
-from harness.topology import HOST4, HOST6, Pair
+from harness.topology import HOST4, HOST6, Pair, family_of
 
 ADDRESSES = (HOST4, HOST6)
-
-
-def family_of(address):
-    """AF_INET or AF_INET6."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def udp_server(namespace, address, port):

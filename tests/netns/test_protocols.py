@@ -17,7 +17,7 @@ import time
 from harness import packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.rogue import taken_over
-from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
 from harness.witness import Witness
 
 PATHS = ((HOST4, PEER4), (HOST6, PEER6))
@@ -25,11 +25,6 @@ PORTS = "\n".join(f'  {name} = {{"40000-40999"}}' for name in ("sctp", "dccp", "
 KINDS = ((proto.SCTP, packets.SCTP, packets.sctp), (proto.DCCP, packets.DCCP, packets.dccp),
          (proto.UDPLITE, packets.UDPLITE, packets.udplite))
 UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV = 10, 11
-
-
-def family_of(address):
-    """AF_INET or AF_INET6."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def kernel_has(name):

@@ -7,15 +7,10 @@ import socket
 
 from harness import packets, proto, tap
 from harness.broker import Broker, slice_section
-from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect, family_of
 from harness.witness import Witness
 
 BOTH = ((HOST4, PEER4), (HOST6, PEER6))
-
-
-def family_of(address):
-    """AF_INET or AF_INET6."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def exchange(host, peer, address, port):

@@ -30,6 +30,11 @@ def run(*argv, check=True, **kwargs):
     return done.stdout
 
 
+def family_of(address):
+    """AF_INET or AF_INET6."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 class Namespace:
     """One named network namespace, deleted at exit."""
 

@@ -196,20 +196,20 @@ def test_exit():
 
 def test_signals():
     """Signals sent to saferaw reach the program, once each; those that end it end saferaw in the same way."""
-    script = """
-import signal, sys
-def say(number, frame):
-    print(signal.Signals(number).name, flush=True)
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
-    signal.signal(number, say)
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
+    # They are waited for, not caught: a handler that runs between two calls of pause() leaves the second one waiting.
+    script = f"""
+import signal
+signals = {{signal.Signals[name] for name in {names}}}
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    print(signal.Signals(signal.sigwait(signals)).name, flush=True)
 """
     with Pair() as pair, Broker(pair.host, slice_section()) as broker:
         process = command(pair, broker, PYTHON, "-c", script)
         started(process)
-        for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGTERM"):
+        for name in (*names, "SIGTERM"):
             process.send_signal(getattr(signal, name))
             tap.equal(started(process), name, "what the program got")
         os.kill(children(supervisor(process))[0], signal.SIGKILL)

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Test Anything Protocol: one line for each check, a plan at the end."""
 
+import contextlib
 import itertools
 import os
+import signal
 import sys
 import traceback
 
 from . import broker
+
+
+SECONDS = 180  # that a test may take; none takes a tenth of it
+AGAIN = 20  # seconds until what a test does at its end is interrupted too
 
 
 class Failure(Exception):
@@ -40,6 +46,22 @@ def diagnose(text):
         print(f"# {line}", flush=True)
 
 
+def overdue(*_):
+    """SIGALRM: the test waits for something that does not happen."""
+    raise Failure(f"not done after {SECONDS} s")
+
+
+@contextlib.contextmanager
+def limited():
+    """What takes too long in here raises Failure, wherever it waits."""
+    signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def main(*tests, modes=("auto", "clsact")):
     """Runs each test (a function without arguments; its doc string's first line names it) and prints TAP.
 
@@ -56,7 +78,8 @@ def main(*tests, modes=("auto", "clsact")):
         name = f"{(test.__doc__ or test.__name__).splitlines()[0].rstrip('.')} [{mode}]"
         broker.ATTACH = mode
         try:
-            test()
+            with limited():
+                test()
         except Exception as caught:  # pylint: disable=broad-except
             failed += 1
             print(f"not ok {number} - {test.__name__}: {name}", flush=True)

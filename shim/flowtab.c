@@ -8,6 +8,9 @@
  * when a flow is opened, never when a packet is looked up. Removal moves the
  * entries behind back into the gap, so there are no tombstones and no decay.
  *
+ * A look-up in a large table misses the TLB too, and in a virtual machine that costs
+ * more than the cache line itself. So a large table asks for huge pages.
+ *
  * Clients choose remote addresses and ports, so the hash is keyed by a secret
  * (SipHash with 1 and 3 rounds): nobody outside can make long probes.
  *
@@ -19,10 +22,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "util.h"
 
 #define SLOTS_MIN 64
+#define HUGE_PAGE (2UL << 20) /* bytes */
 
 /**
  * rotate() - rotate left
@@ -142,6 +147,28 @@ void *flowtab_find(const struct flowtab *tab, const struct flowkey *key)
 }
 
 /**
+ * new_slots() - memory for empty slots
+ * @slots: how many, a power of two
+ *
+ * Without huge pages it is only slower: no reason to fail.
+ *
+ * Return: the slots, or NULL and ENOMEM.
+ */
+static struct flowtab_slot *new_slots(size_t slots)
+{
+	size_t bytes = (slots * sizeof(struct flowtab_slot) + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	struct flowtab_slot *slot;
+
+	if (slots * sizeof(*slot) < HUGE_PAGE)
+		return calloc(slots, sizeof(*slot));
+	slot = aligned_alloc(HUGE_PAGE, bytes);
+	if (!slot)
+		return NULL;
+	madvise(slot, bytes, MADV_HUGEPAGE);
+	return memset(slot, 0, bytes);
+}
+
+/**
  * grow() - double the table
  * @tab: table
  *
@@ -151,7 +178,7 @@ static int grow(struct flowtab *tab)
 {
 	struct flowtab_slot *old = tab->slot;
 	size_t slots = tab->mask + 1, i;
-	struct flowtab_slot *new = calloc(slots * 2, sizeof(*new));
+	struct flowtab_slot *new = new_slots(slots * 2);
 
 	if (!new)
 		return -1;

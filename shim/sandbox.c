@@ -65,6 +65,7 @@ static const struct {
 	{SCMP_SYS(munmap), "the same, when they end", {{0}}},
 	{SCMP_SYS(mremap), "large allocations that grow", {{0}}},
 	{SCMP_SYS(brk), "small allocations", {{0}}},
+	{SCMP_SYS(madvise), "huge pages for large tables", {{2, UINT32_MAX, MADV_HUGEPAGE}}},
 	{SCMP_SYS(sched_yield), "offer the CPU while polling for events", {{0}}},
 	{SCMP_SYS(clock_gettime), "the clock, where the vDSO has none", {{0}}},
 	{SCMP_SYS(getrandom), "secrets and random ports", {{0}}},

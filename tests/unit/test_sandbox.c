@@ -119,6 +119,7 @@ static void call_needed(unsigned n)
 		_exit(9);
 	memory = malloc(10 << 20);
 	more = realloc(memory, 20 << 20);
+	madvise(more ? more : memory, 20 << 20, MADV_HUGEPAGE);
 	free(more ? more : memory);
 	log_info("%ju", (uintmax_t)clock_ns());
 	random_bytes(&byte, 1);

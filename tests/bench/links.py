@@ -25,24 +25,31 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 from harness.broker import program, slice_section  # pylint: disable=wrong-import-position
 from harness.link import PYTHON, Tenant, linked  # pylint: disable=wrong-import-position
-from harness.topology import HOST4, PEER4, Pair, run  # pylint: disable=wrong-import-position
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, run  # pylint: disable=wrong-import-position
 
 LO, HI = 30000, 30255  # the link that is measured
 FIRST, LAST, UNIT = 30256, 60015, 16  # blocks of the others
-BARE_TENANT, BARE_PEER = "198.51.100.1", "198.51.100.2"
+BARE_TENANT, BARE_PEER = ("198.51.100.1", "2001:db8:1::1"), ("198.51.100.2", "2001:db8:1::2")
 PORT = 7000
 SMALL = 64  # bytes of UDP payload
 USER = "games"
 TRIES = 20
 JOBS = ("tcp out", "tcp in", "trips", "udp out", "udp in")
 
+
+def to_bare(text, job, bound):
+    """Rows of BARS: a job on the link against the same on the bare veth, in both families."""
+    return tuple((f"{text}, {link} / {control} veth", lambda m, a=link, b=control: m(a, job) / m(b, job), bound)
+                 for link, control in (("link", "bare"), ("link IPv6", "bare IPv6")))
+
+
 # name, comparison of medians, bound
 BARS = (
-    ("TCP out, link / bare veth", lambda m: m("link", "tcp out") / m("bare", "tcp out"), 0.85),
-    ("TCP in, link / bare veth", lambda m: m("link", "tcp in") / m("bare", "tcp in"), 0.85),
-    ("TCP round trips, link / bare veth", lambda m: m("link", "trips") / m("bare", "trips"), 0.7),
-    ("UDP 64-byte packets/s out, link / bare veth", lambda m: m("link", "udp out") / m("bare", "udp out"), 0.6),
-    ("UDP 64-byte packets/s in, link / bare veth", lambda m: m("link", "udp in") / m("bare", "udp in"), 0.6),
+    *to_bare("TCP out", "tcp out", 0.85),
+    *to_bare("TCP in", "tcp in", 0.85),
+    *to_bare("TCP round trips", "trips", 0.7),
+    *to_bare("UDP 64-byte packets/s out", "udp out", 0.6),
+    *to_bare("UDP 64-byte packets/s in", "udp in", 0.6),
     ("TCP out, link / pasta", lambda m: m("link", "tcp out") / m("pasta", "tcp out"), 4.0),
     ("TCP in, link / pasta", lambda m: m("link", "tcp in") / m("pasta", "tcp in"), 4.0),
     ("TCP out, link / slirp4netns", lambda m: m("link", "tcp out") / m("slirp4netns", "tcp out"), 4.0),
@@ -78,8 +85,8 @@ os.killpg(0, signal.SIGKILL)
 class Path:
     """A way from a namespace to the peer."""
 
-    def __init__(self, name, enter, peer, local):
-        self.name, self.enter, self.peer, self.local = name, enter, peer, local
+    def __init__(self, name, enter, peer, local=None, port=PORT):
+        self.name, self.enter, self.peer, self.local, self.port = name, enter, peer, local, port
 
     def run(self, *argv):
         """Runs a program at this end; what it printed."""
@@ -108,11 +115,10 @@ def iperf(path, seconds, *more):
     raise RuntimeError(f"iperf3 on {path.name}: {said['error']}")
 
 
-def flood(sender, receiver, target, seconds):
+def flood(sender, receiver, target, port, seconds):
     """Datagrams a second that arrive."""
-    sink = ready(receiver(program("tests/bench/traffic"), "sink", target, str(PORT if target != HOST4 else LO + 7)))
-    run(*sender(program("tests/bench/traffic"), "flood", target, str(PORT if target != HOST4 else LO + 7), str(seconds), str(SMALL)),
-        timeout=60)
+    sink = ready(receiver(program("tests/bench/traffic"), "sink", target, str(port)))
+    run(*sender(program("tests/bench/traffic"), "flood", target, str(port), str(seconds), str(SMALL)), timeout=60)
     return float(sink.communicate(timeout=10)[0])
 
 
@@ -123,9 +129,9 @@ def measure(pair, path, job, seconds):
     if job == "trips":
         return float(path.run(program("tests/bench/traffic"), "trips", path.peer, str(PORT), str(seconds)))
     if job == "udp out":
-        return flood(path.enter, peer, path.peer, seconds)
+        return flood(path.enter, peer, path.peer, PORT, seconds)
     if job == "udp in":
-        return flood(peer, path.enter, path.local, seconds)
+        return flood(peer, path.enter, path.local, path.port, seconds)
     return iperf(path, seconds, *(["-R"] if job == "tcp in" else []))
 
 
@@ -177,7 +183,7 @@ def pasta(pair, directory):
     try:
         if not process.stdout.readline():
             raise RuntimeError("pasta does not start")
-        yield Path("pasta", lambda *argv: inside(child_of(process.pid), argv), PEER4, None)
+        yield Path("pasta", lambda *argv: inside(child_of(process.pid), argv), PEER4)
     finally:
         process.kill()
         process.wait()
@@ -215,7 +221,7 @@ def slirp(pair, directory):
     try:
         if not os.read(out, 1):
             raise RuntimeError("slirp4netns does not start")
-        yield Path("slirp4netns", lambda *argv: inside(home.pid, argv), PEER4, None)
+        yield Path("slirp4netns", lambda *argv: inside(home.pid, argv), PEER4)
     finally:
         for one in (process, home):
             one.kill()
@@ -223,13 +229,13 @@ def slirp(pair, directory):
 
 
 def bare(pair, tenant):
-    """A veth from the tenant straight to the peer."""
+    """A veth from the tenant straight to the peer, in both families."""
     run("ip", "link", "add", "bare0", "netns", pair.peer.name, "type", "veth", "peer", "name", "bare0", "netns", str(tenant.pid))
-    pair.peer.run("ip", "addr", "add", f"{BARE_PEER}/24", "dev", "bare0")
-    pair.peer.run("ip", "link", "set", "bare0", "up")
-    tenant.run("ip", "addr", "add", f"{BARE_TENANT}/24", "dev", "bare0")
-    tenant.run("ip", "link", "set", "bare0", "up")
-    return Path("bare", tenant.enter, BARE_PEER, BARE_TENANT)
+    for enter, addresses in ((pair.peer.run, BARE_PEER), (tenant.run, BARE_TENANT)):
+        enter("ip", "addr", "add", f"{addresses[0]}/24", "dev", "bare0")
+        enter("ip", "addr", "add", f"{addresses[1]}/64", "dev", "bare0", "nodad")
+        enter("ip", "link", "set", "bare0", "up")
+    return [Path("bare", tenant.enter, BARE_PEER[0], BARE_TENANT[0]), Path("bare IPv6", tenant.enter, BARE_PEER[1], BARE_TENANT[1])]
 
 
 def more_links(relay, path, count, first):
@@ -294,15 +300,15 @@ def main():
     with Pair() as pair, linked(pair, section) as (relay, broker), Tenant(broker.slice(), USER) as tenant, servers(pair):
         relay.link(tenant, LO, HI)
         tenant.configure(LO, HI)
-        link = Path("link", tenant.enter, PEER4, HOST4)
+        links = [Path("link", tenant.enter, PEER4, HOST4, LO + 7), Path("link IPv6", tenant.enter, PEER6, HOST6, LO + 7)]
         pair.host.run("ip", "route", "add", "default", "via", PEER4)  # pasta looks for it
         with pasta(pair, broker.directory) as second, slirp(pair, broker.directory) as third:
-            paths = [path for path in (link, bare(pair, tenant), second, third) if path]
+            paths = [path for path in (*links, *bare(pair, tenant), second, third) if path]
             for number in range(args.rounds):
                 print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
                 one_round(pair, paths if number % 2 else paths[::-1], args.seconds, results)
         table(results)
-        grow(relay, broker, link, args, growth)
+        grow(relay, broker, links[0], args, growth)
     met = bars(results)
     with open(args.output, "w", encoding="ascii") as file:
         json.dump({"results": results, "links": growth, "ratios": {name: ratio for name, ratio, _ in met}}, file, indent=1)
@@ -311,9 +317,9 @@ def main():
 
 def table(results):
     """The figures for people."""
-    print(f"{'':13}{'TCP out':>14}{'TCP in':>14}{'trips':>12}{'UDP out':>12}{'UDP in':>12}   (bit/s, per second)")
+    print(f"{'':13}{'TCP out':>16}{'TCP in':>16}{'trips':>12}{'UDP out':>12}{'UDP in':>12}   (bit/s, per second)")
     for name, rows in results.items():
-        print(f"{name:13}" + "".join(f"{statistics.median(rows[job]):>{14 if job[0] == 't' and job != 'trips' else 12},.0f}"
+        print(f"{name:13}" + "".join(f"{statistics.median(rows[job]):>{16 if job[0] == 't' and job != 'trips' else 12},.0f}"
                                      for job in JOBS if job in rows), flush=True)
 
 
@@ -327,7 +333,7 @@ def bars(results):
             print(f"not measured  {name} >= {bound}")
             rows.append((name, None, False))
             continue
-        limit = ratio(lambda path, job: statistics.median(results["bare" if path == "link" else path][job]))
+        limit = ratio(lambda path, job: statistics.median(results[path.replace("link", "bare")][job]))
         print(f"{'met' if got >= bound else 'SHORT':13} {name}: {got:.2f} (to reach: >= {bound}; the bare veth has {limit:.2f})")
         rows.append((name, got, got >= bound))
     return rows

@@ -28,7 +28,7 @@
 #define PRIV_FD_FIRST_FREE 5
 
 #define PRIV_NETNS_MAX 64
-#define PRIV_ANY_ADDRESS 0xff /* every address of the slice, now and later */
+#define PRIV_ANY_ADDRESS 0xff /* every own address of the slice, now and later; none that is proxied */
 
 enum priv_type {
 	/* monitor to relay: configuration */
@@ -66,6 +66,7 @@ enum priv_type {
 	/* monitor to relay, in a transaction */
 	PRIV_GRANT,
 	PRIV_SLICE_GRANT,
+	PRIV_SLICE_PROXIED,
 	PRIV_TYPES
 };
 
@@ -93,9 +94,10 @@ struct priv_netns {
 struct priv_address {
 	struct priv_header header;
 	uint32_t netns;
-	uint8_t index;	/* into the blocks of steer.h */
+	uint8_t index;	/* row, into the blocks of steer.h */
 	uint8_t present; /* 0: gone; its flows are dormant */
-	uint8_t pad[2];
+	uint8_t len;	/* bits of addr that count: 128, but in rows of proxied prefixes */
+	uint8_t pad;
 	struct addr addr;
 };
 
@@ -103,7 +105,7 @@ struct priv_address {
 struct priv_block {
 	struct priv_header header;
 	uint32_t netns;
-	uint8_t address; /* index */
+	uint8_t address; /* row */
 	uint8_t class;
 	uint8_t pad[2];
 };
@@ -137,6 +139,15 @@ struct priv_slice_address {
 	struct priv_header header;
 	uint32_t slice;
 	uint32_t pad;
+	struct addr addr;
+};
+
+/* A prefix that belongs to a slice whole. It has a row, unless the netns has none left. */
+struct priv_slice_proxied {
+	struct priv_header header;
+	uint32_t slice;
+	uint8_t len; /* of the 128-bit form */
+	uint8_t pad[3];
 	struct addr addr;
 };
 
@@ -201,7 +212,7 @@ struct priv_reserve {
 	uint32_t slice;
 	uint32_t uid;
 	uint8_t class;
-	uint8_t address; /* index or PRIV_ANY_ADDRESS */
+	uint8_t address; /* row or PRIV_ANY_ADDRESS */
 	uint8_t family;	 /* with PRIV_ANY_ADDRESS: AF_INET, AF_INET6 or AF_UNSPEC for both */
 	uint8_t pad;
 	uint16_t lo, hi;
@@ -245,7 +256,7 @@ struct priv_covers {
 	uint8_t class;
 	uint8_t pad;
 	uint16_t port;
-	uint32_t addresses; /* bit mask of indices */
+	uint64_t addresses; /* set of rows; proxied ones are never held by sockets */
 };
 
 struct priv_route {
@@ -309,6 +320,9 @@ struct priv_link_end {
 static_assert(sizeof(struct priv_netns) == 64, "no padding");
 static_assert(sizeof(struct priv_address) == 32, "no padding");
 static_assert(sizeof(struct priv_block) == 16, "no padding");
+static_assert(sizeof(struct priv_slice_proxied) == 32, "no padding");
+static_assert(sizeof(struct priv_covers) == 24, "no padding");
+static_assert(STEER_ROWS_MAX <= 64, "a set of rows is a uint64_t");
 static_assert(sizeof(struct priv_slice) == 80, "no padding");
 static_assert(sizeof(struct priv_grant) == 24, "no padding");
 static_assert(sizeof(struct priv_slice_grant) == 24, "no padding");

@@ -20,7 +20,7 @@
  *   link_ports hash, slice and ports -> link  monitor writes, BPF reads
  *   link_traffic  array by link, mmapable  BPF writes counters; the relay reads them
  *
- * A block is one (address index, protocol class) and has an entry for each of
+ * A block is one (row, protocol class) and has an entry for each of
  * the 65,536 ports (or ICMP identifiers, in host byte order). It is an array of
  * one value, made by the monitor when a slice first has a port in it, and found
  * in an array of maps: where there is no block, nothing is allowed or open.
@@ -30,7 +30,13 @@
 
 #include <linux/types.h>
 
-#define STEER_ADDRESSES_MAX 32	 /* own addresses of one netns */
+/*
+ * What a slice can have ports on is a row: an own address of the netns, or a
+ * proxied prefix, which is routed to the host and belongs to one slice whole.
+ */
+#define STEER_ADDRESSES_MAX 32	 /* own addresses of one netns: rows 0 .. 31 */
+#define STEER_PROXIED_MAX 32	 /* proxied prefixes of one netns: the rows behind */
+#define STEER_ROWS_MAX (STEER_ADDRESSES_MAX + STEER_PROXIED_MAX)
 #define STEER_SLICES_MAX 1024	 /* slice numbers 1 .. 1023; 0 is "nobody" */
 #define STEER_PORTS 65536
 #define STEER_RING 8192		 /* the packet TUN's queue, in packets */
@@ -51,8 +57,8 @@ enum steer_class {
 
 #define STEER_PORT_CLASSES CLASS_GRANT /* classes whose ports are in the packet; they come first */
 
-#define STEER_BLOCKS (STEER_ADDRESSES_MAX * STEER_CLASSES)
-#define STEER_BLOCK(address_index, class) ((address_index) * STEER_CLASSES + (class))
+#define STEER_BLOCKS (STEER_ROWS_MAX * STEER_CLASSES)
+#define STEER_BLOCK(row, class) ((row) * STEER_CLASSES + (class))
 
 /* An entry of `allowed`: the slice number, and whether the port's reservation is held */
 #define STEER_SLICE_MASK 0x03ff

@@ -100,6 +100,7 @@ static struct priv_address address_record(const struct netns *ns, unsigned index
 		.netns = ns->index,
 		.index = (uint8_t)index,
 		.present = ns->address[index].present,
+		.len = 128,
 		.addr = ns->address[index].addr,
 	};
 }

@@ -327,7 +327,7 @@ int reserve_release(struct netns *ns, const struct priv_release *request, unsign
  *
  * Return: set of addresses
  */
-uint32_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port)
+uint64_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port)
 {
 	const struct port *entry = ns->reserve->port[class][port];
 

@@ -21,7 +21,7 @@ int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const stru
 /* One reference less. -1 and EINVAL when the relay released what it never held. */
 int reserve_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
 /* The addresses on which our own sockets hold a port */
-uint32_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port);
+uint64_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port);
 /* Whether an owner has references on all ports of a range, on any address of both families */
 bool reserve_has(const struct netns *ns, unsigned slice, uid_t uid, const struct policy_range *range);
 /* The relay died: every hold loses its references and waits for its owner for grace_ms */

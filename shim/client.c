@@ -249,7 +249,7 @@ static void handle_flows(struct client *client, const union request *request)
  * @client: client
  * @covered: the addresses on which the monitor's sockets hold the port
  */
-static void fill_port(struct client *client, uint32_t covered)
+static void fill_port(struct client *client, uint64_t covered)
 {
 	begin_reply(client, PROTO_PORT, client->request, sizeof(client->reply.port));
 	client->state = CLIENT_READY;

@@ -231,7 +231,7 @@ static uint32_t asked_addresses(const struct slice *slice, const struct proto_po
  * port in quarantine is told as free and held: when others may have it again,
  * only the monitor knows.
  */
-void query_port(const struct slice *slice, const struct proto_port *ask, uint32_t covered,
+void query_port(const struct slice *slice, const struct proto_port *ask, uint64_t covered,
 		struct proto_port_reply *reply)
 {
 	uint16_t number = ask->port;

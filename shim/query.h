@@ -16,7 +16,7 @@ void query_netns(const struct netns *netns, struct proto_netns_reply *reply);
 void query_link(const struct link *link, struct proto_link_reply *reply);
 void query_links(const struct slice *slice, uint32_t after, struct proto_links_reply *reply);
 void query_mappings(const struct slice *slice, const struct proto_mappings *ask, struct proto_mappings_reply *reply);
-void query_port(const struct slice *slice, const struct proto_port *ask, uint32_t covered,
+void query_port(const struct slice *slice, const struct proto_port *ask, uint64_t covered,
 		struct proto_port_reply *reply);
 
 #endif

@@ -41,7 +41,7 @@ static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const 
 			uint16_t *port);
 static int fake_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
 static int fake_route(const struct netns *ns, const struct addr *destination, struct addr *source, uint32_t *mtu);
-static uint32_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port);
+static uint64_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port);
 static bool fake_has(const struct netns *ns, uint32_t slice, uint32_t uid, const struct policy_range *range);
 static int fake_client(int sock, const struct conf *conf, const struct conf_slice *slice, uid_t *uid);
 static int fake_client_netns(int sock, uid_t uid);
@@ -158,7 +158,7 @@ static int fake_route(const struct netns *ns, const struct addr *destination, st
 }
 
 /** fake_covered() - reserve_covered() */
-static uint32_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port)
+static uint64_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port)
 {
 	MUST(!killed && (ns == &netns[0] || ns == &netns[1]) && class < STEER_CLASSES);
 	answers++;

@@ -170,7 +170,7 @@ class Monitor:
         self.send(message(NETNS, struct.pack("=IIIIQ32s", 0, self.serial, self.mtu, 0, self.cookie, b"default")),
                   [self.tun_relay.fileno(), self.traffic_fd, self.tap_relay.fileno(), self.link_traffic_fd])
         for index, address in enumerate(self.addresses):
-            self.send(message(ADDRESS, struct.pack("=IBBxx16s", 0, index, 1, proto.mapped(address))))
+            self.send(message(ADDRESS, struct.pack("=IBBBx16s", 0, index, 1, 128, proto.mapped(address))))
             self.tell_blocks(index)
         for one in slices:
             for data, fds in one.records(self.listener(one.name)):
@@ -192,7 +192,7 @@ class Monitor:
             self.addresses.append(address)
         index = self.addresses.index(address)
         self.tell_blocks(index)
-        self.send(message(ADDRESS_NEWS, struct.pack("=IBBxx16s", 0, index, present, proto.mapped(address))))
+        self.send(message(ADDRESS_NEWS, struct.pack("=IBBBx16s", 0, index, present, 128, proto.mapped(address))))
 
     def routes_news(self, mtu=1500):
         """Routes have changed."""
@@ -290,7 +290,7 @@ class Monitor:
     def take_covered(self, body):
         """COVERED"""
         netns, kind, port = struct.unpack("=IBxH", body)
-        self.send(message(COVERS, struct.pack("=IBxHI", netns, kind, port, self.covered.get((kind, port), 0))))
+        self.send(message(COVERS, struct.pack("=IBxHQ", netns, kind, port, self.covered.get((kind, port), 0))))
 
     def tap_drained(self, number=1):
         """What the relay says it has taken out of the link TAP for a slice."""

@@ -10,7 +10,7 @@ import tempfile
 
 from harness import packets, proto, tap
 from harness.broker import Broker, program, slice_section
-from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, family_of
 from harness.witness import Witness
 
 PAGE = "a page from a real server, number %d\n"
@@ -150,4 +150,50 @@ def test_errors():
             tap.equal(client.stats(plain.number)["rx"]["error-unwanted"], 1, "error-unwanted")
 
 
-tap.main(test_rawget, test_kernel_silent, test_two_slices, test_icmp_ids, test_errors)
+# Gets a flow over its standard input, then carries packets between the two
+HEIR = """
+import select, socket
+giver = socket.socket(fileno=0)
+flow = socket.socket(fileno=socket.recv_fds(giver, 1, 1)[1][0])
+while True:
+    ready = select.select([giver, flow], [], [])[0][0]
+    packet = ready.recv(65536)
+    if not packet:
+        break
+    (flow if ready is giver else giver).send(packet)
+"""
+
+
+def test_handed_over():
+    """A flow that another slice's user was given stays its slice's, works until its last holder ends, and is no wider."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "40000-40999"),
+                                slice_section("two", ("news",), "41000-41999")) as broker:
+        nowhere = Namespace("nowhere")
+        giver, watcher = proto.Client(broker.slice("one"), "games"), proto.Client(broker.slice("one"), "games")
+        for source, target in ((HOST4, PEER4), (HOST6, PEER6)):
+            server = pair.peer.socket(family_of(target), socket.SOCK_DGRAM)
+            server.bind((target, 7))
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            heir = nowhere.popen("setpriv", "--reuid=news", "--regid=news", "--clear-groups", "--bounding-set=-all",
+                                 "--no-new-privs", "/usr/bin/python3", "-c", HEIR, stdin=there)
+            there.close()
+            flow = giver.open(proto.UDP, local=source, port=40007)
+            socket.send_fds(here, [b"."], [flow.socket.fileno()])
+            flow.close()
+            # a packet of the heir's own slice's port first: the flow does not carry it
+            for port, text in ((41007, b"foreign"), (40007, b"question")):
+                here.send(packets.udp(source, target, port, 7, text))
+                if port == 40007:
+                    question, client = server.recvfrom(100)
+                    tap.equal((question, client[:2]), (b"question", (source, 40007)), "what the server got")
+                    server.sendto(b"answer", client)
+                    tap.equal(packets.Packet(here.recv(65536)).payload, b"answer", "the answer")
+            row, = watcher.flows()
+            stats = watcher.stats(row[0])
+            tap.equal((stats["tx_packets"], stats["rx_packets"], stats["tx"]["port"]), (1, 1, 1), "counted for the flow")
+            here.close()
+            tap.equal(heir.wait(20), 0, "the heir's exit status")
+            tap.until(lambda: not watcher.flows(), "the flow outlives its last holder")
+
+
+tap.main(test_rawget, test_kernel_silent, test_two_slices, test_icmp_ids, test_errors, test_handed_over)

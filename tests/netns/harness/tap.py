@@ -4,8 +4,10 @@
 import contextlib
 import itertools
 import os
+import select
 import signal
 import sys
+import time
 import traceback
 
 from . import broker
@@ -38,6 +40,14 @@ def raises(error, call, *args, **kwargs):
         equal(caught.errno, error, f"errno of {call.__name__}")
         return caught
     raise Failure(f"{call.__name__} succeeded, want errno {error}")
+
+
+def until(holds, text, seconds=10.0):
+    """Waits for something that nothing tells of."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        check(time.monotonic() < deadline, text)
+        select.select([], [], [], 0.02)
 
 
 def diagnose(text):

@@ -130,7 +130,8 @@ struct saferaw_event {
  * saferaw_connect() - begin a conversation with a slice's broker
  * @slice: name of the slice; or path of its control socket when there is a '/'
  *	in it; NULL for $SAFERAW_SLICE, and where that is unset or empty for
- *	the only slice of this host
+ *	the only slice of this host, or the only one that has the user on its
+ *	list
  *
  * A name is looked up as NAME.sock in the directory "slices" below the
  * broker's run directory, which $SAFERAW_RUN_DIR overrides. Both variables are
@@ -142,7 +143,8 @@ struct saferaw_event {
  *	EINVAL		not a name of a slice
  *	ENAMETOOLONG	name or path too long for a socket address
  *	ENOENT		no such slice, or no slice at all
- *	ENOTUNIQ	@slice is NULL and there are several slices
+ *	ENOTUNIQ	@slice is NULL and several slices have the user on their
+ *			lists
  *	ECONNREFUSED	the broker is not running
  *	EACCES		no permission to use the socket
  *	EPERM		user and groups of this process are no members of the slice

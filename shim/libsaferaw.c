@@ -122,35 +122,6 @@ int lib_list_slices(char (**names)[PROTO_NAME_MAX])
 }
 
 /**
- * only_slice() - find the only slice of this host
- * @saferaw: new handle; gets the slice's name
- *
- * Return: 0; or -1 and errno, ENOTUNIQ when there are several
- */
-static int only_slice(struct saferaw *saferaw)
-{
-	char(*names)[PROTO_NAME_MAX], dir[PATH_MAX], list[LIB_TEXT_MAX / 2] = "";
-	int n, i, failed = 0;
-	size_t used = 0;
-
-	if (!slices_dir(dir, sizeof(dir)))
-		return lib_fail(saferaw, ENAMETOOLONG, "$SAFERAW_RUN_DIR is too long");
-	n = lib_list_slices(&names);
-	if (n < 0)
-		return lib_fail(saferaw, errno, "%.128s: %m", dir);
-	for (i = 0; i < n && used < sizeof(list); i++)
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", names[i]);
-	if (!n)
-		failed = lib_fail(saferaw, ENOENT, "%.128s: there is no slice", dir);
-	else if (n > 1)
-		failed = lib_fail(saferaw, ENOTUNIQ, "there are several slices, name one of them: %s", list);
-	else
-		memcpy(saferaw->slice, names[0], sizeof(saferaw->slice));
-	free(names);
-	return failed;
-}
-
-/**
  * find_socket() - the address of a slice's control socket
  * @saferaw: new handle; gets what to call the slice until the broker has said it
  * @slice: as the program gave it
@@ -164,14 +135,7 @@ static int find_socket(struct saferaw *saferaw, const char *slice, struct sockad
 	int n;
 
 	*un = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (!slice)
-		slice = setting("SAFERAW_SLICE");
-	if (!slice && only_slice(saferaw) < 0)
-		return -1;
-	if (!slice)
-		slice = saferaw->slice;
-	else
-		snprintf(saferaw->slice, sizeof(saferaw->slice), "%s", slice);
+	snprintf(saferaw->slice, sizeof(saferaw->slice), "%s", slice);
 	if (strchr(slice, '/')) {
 		n = snprintf(un->sun_path, sizeof(un->sun_path), "%s", slice);
 	} else {
@@ -285,6 +249,95 @@ static struct saferaw *handle_new(void)
 }
 
 /**
+ * admits() - whether a slice has this user on its list
+ * @saferaw: new handle, for its patience
+ * @name: of the slice
+ *
+ * Asked in a conversation of its own. A slice that is full counts: it has him on
+ * its list.
+ *
+ * Return: 1 or 0; or -1 and errno when the broker does not answer
+ */
+static int admits(struct saferaw *saferaw, const char *name)
+{
+	struct saferaw *probe = handle_new();
+	struct sockaddr_un un;
+	int error = 0;
+
+	if (!probe)
+		return lib_fail(saferaw, ENOMEM, "%m");
+	probe->wait_ms = saferaw->wait_ms;
+	if (find_socket(probe, name, &un) < 0 || open_socket(probe, &un) < 0 || greet(probe) < 0)
+		error = errno;
+	if (error == ETIMEDOUT)
+		lib_fail(saferaw, error, "%s", probe->text);
+	saferaw_disconnect(probe);
+	errno = error;
+	return error == ETIMEDOUT ? -1 : !error || error == EUSERS;
+}
+
+/**
+ * choose() - find the only one of several slices that has this user on its list
+ * @saferaw: new handle
+ * @names: their names
+ * @n: how many
+ *
+ * Return: its index; or -1 and errno
+ */
+static int choose(struct saferaw *saferaw, char (*names)[PROTO_NAME_MAX], int n)
+{
+	char list[LIB_TEXT_MAX / 2] = "";
+	int i, found = -1, admitted = 0;
+	size_t used = 0;
+
+	for (i = 0; i < n; i++) {
+		int answer = admits(saferaw, names[i]);
+
+		if (answer < 0)
+			return -1;
+		if (!answer)
+			continue;
+		found = i;
+		if (used < sizeof(list))
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", admitted ? ", " : "",
+						 names[i]);
+		admitted++;
+	}
+	if (!admitted)
+		return lib_fail(saferaw, EPERM, "user %u is a member of no slice here", (unsigned)geteuid());
+	if (admitted > 1)
+		return lib_fail(saferaw, ENOTUNIQ, "there are several slices, name one of them: %s", list);
+	return found;
+}
+
+/**
+ * only_slice() - find the only slice of this host, or the only one that has this user on its list
+ * @saferaw: new handle
+ * @name: gets its name
+ *
+ * Return: 0; or -1 and errno, ENOTUNIQ when there are several
+ */
+static int only_slice(struct saferaw *saferaw, char name[PROTO_NAME_MAX])
+{
+	char(*names)[PROTO_NAME_MAX], dir[PATH_MAX];
+	int n, which = 0;
+
+	if (!slices_dir(dir, sizeof(dir)))
+		return lib_fail(saferaw, ENAMETOOLONG, "$SAFERAW_RUN_DIR is too long");
+	n = lib_list_slices(&names);
+	if (n < 0)
+		return lib_fail(saferaw, errno, "%.128s: %m", dir);
+	if (!n)
+		which = lib_fail(saferaw, ENOENT, "%.128s: there is no slice", dir);
+	else if (n > 1)
+		which = choose(saferaw, names, n);
+	if (which >= 0)
+		memcpy(name, names[which], PROTO_NAME_MAX);
+	free(names);
+	return which < 0 ? -1 : 0;
+}
+
+/**
  * lib_connect() - begin a conversation with a slice's broker
  * @slice: as for saferaw_connect()
  * @sock: a new control socket, which is the handle's then; or -1
@@ -295,6 +348,7 @@ static struct saferaw *handle_new(void)
 struct saferaw *lib_connect(const char *slice, int sock, unsigned wait_ms)
 {
 	struct saferaw *saferaw = handle_new();
+	char name[PROTO_NAME_MAX];
 	struct sockaddr_un un;
 
 	if (!saferaw) {
@@ -304,7 +358,11 @@ struct saferaw *lib_connect(const char *slice, int sock, unsigned wait_ms)
 	}
 	saferaw->sock = sock;
 	saferaw->wait_ms = wait_ms;
-	if (!find_socket(saferaw, slice, &un) && !open_socket(saferaw, &un) && !open_poll(saferaw) &&
+	if (!slice)
+		slice = setting("SAFERAW_SLICE");
+	if (!slice && !only_slice(saferaw, name))
+		slice = name;
+	if (slice && !find_socket(saferaw, slice, &un) && !open_socket(saferaw, &un) && !open_poll(saferaw) &&
 	    !greet(saferaw) && !lib_learn(saferaw))
 		return saferaw;
 	memcpy(texts.connect, saferaw->text, sizeof(texts.connect));

@@ -52,7 +52,7 @@ static const struct option options[] = {
 static const char usage[] = "usage: saferaw [-s SLICE] COMMAND [--json] [--all] [ARGUMENT]\n"
 			    "\n"
 			    "  -s, --slice SLICE  a slice's name, or the path of its control socket; else\n"
-			    "                     $SAFERAW_SLICE, else the only slice there is (root: all)\n"
+			    "                     $SAFERAW_SLICE, else the only one that has you (root: all)\n"
 			    "      --json         one JSON object on standard output\n"
 			    "      --all          stats: reasons that never happened too\n"
 			    "      --openmetrics  stats: metrics in OpenMetrics' text format instead\n"

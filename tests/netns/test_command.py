@@ -63,6 +63,19 @@ def test_lists():
             each.close()
 
 
+def test_which_slice():
+    """Without -s the slice is the only one that has the user on its list; who is on none, or on several, is told."""
+    with Pair() as pair, Broker(pair.host, slice_section("one", ("games",), "40000-40999"),
+                                slice_section("two", ("games", "news"), "41000-41999"),
+                                slice_section("three", ("news", "mail"), "42000-42999")) as broker:
+        one, = json.loads(command(pair, broker, "flows", "--json", user="mail"))["slices"]
+        tap.equal(one["slice"], "three", "the slice of a user of one")
+        tap.check("name one of them: three, two" in command(pair, broker, "flows", user="news", status=2), "a user of two")
+        tap.check("no slice" in command(pair, broker, "flows", user="list", status=2), "a user of none")
+        tap.equal([one["slice"] for one in json.loads(command(pair, broker, "flows", "--json", user=None))["slices"]],
+                  ["one", "three", "two"], "root")
+
+
 def ports(pair, broker, **more):
     """What saferaw ports says: {(protocol, address, port, count, uid, uid of the socket): kinds}."""
     one, = json.loads(command(pair, broker, "-s", "one", "ports", "--json", **more))["slices"]
@@ -209,4 +222,4 @@ def test_library_built_against():
         run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c", header)
 
 
-tap.main(test_lists, test_ports, test_ports_of_links, test_ports_of_the_host, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))
+tap.main(test_lists, test_which_slice, test_ports, test_ports_of_links, test_ports_of_the_host, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))

@@ -38,9 +38,16 @@ START_TEST(connect_needs_a_choice_among_several)
 
 	snprintf(path, sizeof(path), "%s/slices/other.sock", run_dir);
 	ck_assert_int_eq(mkdir(path, 0700), 0);
+	handle = saferaw_connect(NULL); /* nobody is there */
+	ck_assert_ptr_nonnull(handle);
+	ck_assert_str_eq(saferaw_slice(handle), "unit");
+	saferaw_disconnect(handle);
+	handle = NULL;
+	rmdir(path);
+	ck_assert_int_eq(symlink("unit.sock", path), 0);
 	ck_assert_null_errno(saferaw_connect(NULL), ENOTUNIQ);
 	ck_assert_ptr_nonnull(strstr(saferaw_error(NULL), "other, unit"));
-	rmdir(path);
+	unlink(path);
 	snprintf(path, sizeof(path), "%s/empty", run_dir);
 	setenv("SAFERAW_RUN_DIR", path, 1);
 	ck_assert_null_errno(saferaw_connect(NULL), ENOENT);

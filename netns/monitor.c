@@ -3,11 +3,12 @@
  * monitor.c: what the relay may ask of the monitor, and what it is told
  *
  * The relay handles bytes from clients and from the wire, so the monitor
- * takes it for taken over. It may ask for what is in the table of requests,
- * in messages of exactly that size and with exactly so many file descriptors, and every
- * number in them is checked against the configuration before anything is done
- * with it. A sound relay asks for nothing else; so whatever else comes is
- * logged, and the relay is killed and started again.
+ * takes it for taken over. It may ask for what is in the table of requests, in
+ * messages of exactly that size and with exactly so many file descriptors, and
+ * every number in them is checked against the configuration (claim.c) before
+ * anything is done with it; a link has rules of its own (link_request.c). A
+ * sound relay asks for nothing else; so whatever else comes is logged, and the
+ * relay is killed and started again.
  *
  * One thing excuses a request that the configuration does not cover: a reload
  * that the relay had not heard of when it asked. For a while after a reload
@@ -23,9 +24,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "enter.h"
+#include "claim.h"
 #include "link.h"
-#include "link_client.h"
+#include "link_request.h"
 #include "msg.h"
 #include "permit.h"
 #include "reserve.h"
@@ -53,15 +54,6 @@ union request {
 
 #define PORTS_TEXT_MAX 32
 
-#define PORTS_TEXT_MAX 32
-
-/* The ports that a request is about */
-struct ports {
-	uint32_t netns, slice, uid;
-	uint8_t class, address, family;
-	uint16_t lo, hi;
-};
-
 /**
  * excused() - whether a reload may have crossed a request
  * @m: the monitor
@@ -69,73 +61,6 @@ struct ports {
 static bool excused(const struct monitor *m)
 {
 	return m->reloaded_ns && clock_ns() - m->reloaded_ns < EXCUSE_NS;
-}
-
-/**
- * form_fault() - what is wrong with a request whatever the configuration
- * @p: its ports
- *
- * Return: what is wrong, or NULL.
- */
-static const char *form_fault(const struct ports *p)
-{
-	bool any = p->address == PRIV_ANY_ADDRESS;
-
-	if (p->netns >= PRIV_NETNS_MAX)
-		return "no such netns";
-	if (p->slice == 0 || p->slice >= STEER_SLICES_MAX)
-		return "no such slice";
-	if (p->class >= STEER_CLASSES)
-		return "no such protocol class";
-	if (!any && p->address >= STEER_ADDRESSES_MAX)
-		return "no such address";
-	if (any && p->family != AF_INET && p->family != AF_INET6 && p->family != AF_UNSPEC)
-		return "no such address family";
-	return p->lo > p->hi ? "ports run backwards" : NULL;
-}
-
-/**
- * find_slice() - a slice by its number
- * @conf: configuration
- * @number: of the slice
- *
- * Return: the slice, or NULL.
- */
-static const struct conf_slice *find_slice(const struct conf *conf, uint32_t number)
-{
-	for (unsigned i = 0; i < conf->slices; i++)
-		if (conf->slice[i].number == number)
-			return &conf->slice[i];
-	return NULL;
-}
-
-/**
- * claim_fault() - what of a well-formed request the configuration does not cover
- * @m: the monitor
- * @p: its ports
- * @slice: filled in when it is covered
- *
- * Return: what is wrong, or NULL.
- */
-static const char *claim_fault(const struct monitor *m, const struct ports *p, const struct conf_slice **slice)
-{
-	const struct netns *ns = m->netns[p->netns];
-	const struct conf_slice *found = find_slice(m->conf, p->slice);
-
-	if (!ns)
-		return "netns is not attached";
-	if (!found)
-		return "slice is not configured";
-	if (!permit_is_in(m->conf, found, ns))
-		return "slice is of another netns";
-	if (p->address != PRIV_ANY_ADDRESS && p->address >= ns->addresses)
-		return "address is not known";
-	if (p->address != PRIV_ANY_ADDRESS && !permit_has_address(found, &ns->address[p->address].addr))
-		return "address is not the slice's";
-	if (!permit_has_range(ns, found, (enum steer_class)p->class, p->lo, p->hi))
-		return "ports are not the slice's";
-	*slice = found;
-	return NULL;
 }
 
 /**
@@ -160,7 +85,7 @@ static const char *reply(const struct monitor *m, const void *message, size_t si
  * @p: the ports
  * @text: filled in: "tcp 40000-40009", "gre 1000"
  */
-static void ports_text(const struct netns *ns, const struct ports *p, char text[static PORTS_TEXT_MAX])
+static void ports_text(const struct netns *ns, const struct claim *p, char text[static PORTS_TEXT_MAX])
 {
 	const char *class = policy_class_name((enum steer_class)p->class);
 
@@ -180,7 +105,7 @@ static void ports_text(const struct netns *ns, const struct ports *p, char text[
  * @error: errno, or 0 for a grant
  * @port: which was in the way
  */
-static void log_reservation(struct monitor *m, const struct conf_slice *slice, const struct ports *p, int error,
+static void log_reservation(struct monitor *m, const struct conf_slice *slice, const struct claim *p, int error,
 			    uint16_t port)
 {
 	char address[ADDR_TEXT_MAX] = "any address", ports[PORTS_TEXT_MAX];
@@ -224,19 +149,19 @@ static const char *on_ready(struct monitor *m, const union request *request, con
 static const char *on_reserve(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_reserve *r = &request->reserve;
-	const struct ports p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
+	const struct claim p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
 	struct priv_reserved answer = {
 		.header = {.type = PRIV_RESERVED, .size = sizeof(answer)},
 		.cookie = r->cookie,
 		.port = r->lo,
 	};
 	const struct conf_slice *slice = NULL;
-	const char *fault = form_fault(&p);
+	const char *fault = claim_form_fault(&p);
 
 	(void)fd;
 	if (fault)
 		return fault;
-	fault = claim_fault(m, &p, &slice);
+	fault = claim_fault(&p, m->conf, m->netns, &slice);
 	if (fault && !excused(m))
 		return fault;
 	if (fault)
@@ -259,8 +184,8 @@ static const char *on_reserve(struct monitor *m, const union request *request, c
 static const char *on_release(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_release *r = &request->release;
-	const struct ports p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
-	const char *fault = form_fault(&p);
+	const struct claim p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
+	const char *fault = claim_form_fault(&p);
 
 	(void)fd;
 	if (fault)
@@ -330,142 +255,6 @@ static const char *on_covered(struct monitor *m, const union request *request, c
 }
 
 /**
- * block_fault() - what is wrong with the blocks of ports of a link, whatever the configuration
- * @r: the request
- *
- * Return: what is wrong, or NULL.
- */
-static const char *block_fault(const struct priv_link *r)
-{
-	unsigned blocks = 0;
-
-	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++) {
-		unsigned lo = r->lo[class], hi = r->hi[class];
-
-		if (!hi && !lo)
-			continue;
-		if (lo > hi || lo % STEER_LINK_UNIT || (hi + 1) % STEER_LINK_UNIT)
-			return "its ports are no block";
-		blocks++;
-	}
-	if (r->flags & ~STEER_LINK_FLAGS)
-		return "unknown flags";
-	return blocks ? NULL : "it has no ports";
-}
-
-/**
- * link_fault() - what of a well-formed request for a link the configuration does not cover
- * @m: the monitor
- * @r: the request
- * @slice: filled in when it is covered
- *
- * Return: what is wrong, or NULL.
- */
-static const char *link_fault(const struct monitor *m, const struct priv_link *r, const struct conf_slice **slice)
-{
-	struct ports p = {.netns = r->netns, .slice = r->slice, .address = PRIV_ANY_ADDRESS, .family = AF_UNSPEC};
-	const char *fault = NULL;
-
-	for (unsigned class = 0; !fault && class < STEER_LINK_CLASSES; class ++) {
-		p.class = (uint8_t) class;
-		p.lo = r->lo[class];
-		p.hi = r->hi[class];
-		if (p.hi)
-			fault = claim_fault(m, &p, slice);
-	}
-	return fault;
-}
-
-/**
- * holds_block() - whether a client has the ports of a link
- * @ns: the namespace
- * @r: the request
- * @uid: of the client
- */
-static bool holds_block(const struct netns *ns, const struct priv_link *r, uid_t uid)
-{
-	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++) {
-		const struct policy_range range = {.class = (uint8_t) class, .lo = r->lo[class], .hi = r->hi[class]};
-
-		if (range.hi && !reserve_has(ns, r->slice, uid, &range))
-			return false;
-	}
-	return true;
-}
-
-/**
- * is_attached() - whether a network namespace is one of those that are attached
- * @m: the monitor
- * @fd: its file
- */
-static bool is_attached(const struct monitor *m, int fd)
-{
-	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
-		if (m->netns[i] && enter_same(m->netns[i]->fd, fd))
-			return true;
-	return enter_same(-1, fd);
-}
-
-/**
- * log_link() - one line for each link that is made or refused
- * @m: the monitor
- * @slice: whose
- * @uid: of the client
- * @answer: what came of it
- */
-static void log_link(struct monitor *m, const struct conf_slice *slice, uid_t uid, const struct priv_linked *answer)
-{
-	struct log_limit *limit = &m->slice_limit[slice->number];
-
-	if (answer->error)
-		log_limited(limit, LOG_NOTICE, "slice %s: uid %u gets no link: %s", slice->name, uid,
-			    strerror(answer->error));
-	else
-		log_limited(limit, LOG_INFO, "slice %s: uid %u gets link %u", slice->name, uid, answer->link);
-}
-
-/**
- * make_link() - make a link for the client at the other end of a control socket
- * @m: the monitor
- * @r: the request; the configuration covers it
- * @slice: its slice
- * @sock: control socket
- * @answer: its error, link and mtu are filled in
- *
- * What the client is to blame for is an error; the rest is the relay's fault.
- *
- * Return: NULL, or what is wrong with the relay.
- */
-static const char *make_link(struct monitor *m, const struct priv_link *r, const struct conf_slice *slice, int sock,
-			     struct priv_linked *answer)
-{
-	struct link_order order = {.slice = slice, .peer = -1, .request = r};
-	struct netns *ns = m->netns[r->netns];
-	int error = 0;
-
-	if (link_client(sock, m->conf, slice, &order.uid) < 0) {
-		if (errno == EINVAL)
-			return "that is no conversation with the slice";
-		error = errno;
-	} else if (!holds_block(ns, r, order.uid)) {
-		if (!excused(m))
-			return "the client does not hold the ports";
-		error = EACCES;
-	} else {
-		order.peer = link_client_netns(sock, order.uid);
-		if (order.peer < 0 || is_attached(m, order.peer))
-			error = EPERM;
-		else if (link_make(ns, &order, &answer->link) < 0)
-			error = errno;
-	}
-	close_fd(&order.peer);
-	answer->error = error;
-	answer->mtu = ns->mtu;
-	log_link(m, slice, order.uid, answer);
-	return NULL;
-}
-
-/**
  * on_link() - PRIV_LINK
  * @m: the monitor
  * @request: the message
@@ -475,21 +264,17 @@ static const char *make_link(struct monitor *m, const struct priv_link *r, const
  */
 static const char *on_link(struct monitor *m, const union request *request, const int *fd)
 {
-	const struct priv_link *r = &request->link;
-	struct priv_linked answer = {
-		.header = {.type = PRIV_LINKED, .size = sizeof(answer)}, .cookie = r->cookie, .error = EACCES};
-	const struct ports p = {.netns = r->netns, .slice = r->slice};
-	const struct conf_slice *slice = NULL;
-	const char *fault = form_fault(&p);
+	const struct link_request asked = {
+		.message = &request->link,
+		.sock = fd[0],
+		.conf = m->conf,
+		.netns = m->netns,
+		.limit = m->slice_limit,
+		.excused = excused(m),
+	};
+	struct priv_linked answer = {.header = {.type = PRIV_LINKED, .size = sizeof(answer)}};
+	const char *fault = link_request(&asked, &answer);
 
-	if (!fault)
-		fault = block_fault(r);
-	if (fault)
-		return fault;
-	fault = link_fault(m, r, &slice);
-	if (fault && !excused(m))
-		return fault;
-	fault = fault ? NULL : make_link(m, r, slice, fd[0], &answer);
 	return fault ? fault : reply(m, &answer, sizeof(answer));
 }
 

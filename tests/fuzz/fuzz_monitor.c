@@ -9,8 +9,8 @@
  * request that has an answer gets one, and no other message is sent; and
  * whoever broke a rule is killed before his next request is looked at.
  *
- * monitor.c is compiled into this file, with stand-ins for what it would do
- * to the host. They judge what they are given by a list of their own.
+ * monitor.c and link_request.c are compiled into this file, with stand-ins for
+ * what they would do to the host. They judge what they are given by a list of their own.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -59,7 +59,8 @@ static void fake_kill(struct relay *relay);
 #define link_end fake_end
 #define uplink_route fake_route
 #define relay_kill fake_kill
-#include "../../netns/monitor.c" /* NOLINT: see above */
+#include "../../netns/link_request.c" /* NOLINT: see above */
+#include "../../netns/monitor.c"      /* NOLINT: see above */
 #undef reserve_acquire
 #undef reserve_release
 #undef reserve_covered

@@ -101,8 +101,9 @@ struct policy_grant {
 /* What the verdict needs to know of a slice */
 struct policy_slice {
 	bool fragments; /* may send them */
-	unsigned addresses, ranges, grants, denied;
-	struct addr address[STEER_ADDRESSES_MAX]; /* local addresses that the slice may use and that are present */
+	unsigned addresses, proxied, ranges, grants, denied;
+	struct addr address[STEER_ADDRESSES_MAX]; /* own addresses that the slice may use and that are present */
+	struct prefix prefix[STEER_PROXIED_MAX];  /* proxied: the slice's whole, with every port of each address */
 	struct policy_range range[POLICY_RANGES_MAX];
 	struct policy_grant grant[POLICY_GRANTS_MAX];
 	struct prefix deny[POLICY_DENY_MAX];
@@ -113,7 +114,9 @@ struct policy_flow {
 	uint8_t class;	    /* enum steer_class; of a read-only flow also PROTO_CLASS_ANY */
 	bool read_only;
 	uint8_t family;	    /* AF_INET, AF_INET6; AF_UNSPEC for both (only with local unset) */
-	struct addr local;  /* "::": any of the slice's addresses of that family */
+	struct addr local;  /* "::": any of the slice's own addresses of that family */
+	uint8_t local_len;  /* bits of local that count, where it is a prefix; 0: all, it is one address */
+	bool proxied;	    /* local is proxied */
 	uint16_t lo, hi;    /* local ports or ids, host byte order, both included; not looked at with CLASS_GRANT */
 	uint8_t protocol;   /* with CLASS_GRANT */
 	uint32_t key;	    /* with CLASS_GRANT and GRE; else 0 */
@@ -129,6 +132,7 @@ bool policy_slice_owns(const struct policy_slice *slice, enum steer_class class,
 bool policy_slice_granted(const struct policy_slice *slice, uint8_t protocol, uint32_t key);
 bool policy_grantable(int ip_protocol);
 bool policy_slice_has_address(const struct policy_slice *slice, const struct addr *addr);
+const struct prefix *policy_slice_prefix(const struct policy_slice *slice, const struct addr *addr);
 int policy_class(int ip_protocol);
 int policy_protocol(enum steer_class class, int family);
 const char *policy_class_name(enum steer_class class);

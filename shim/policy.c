@@ -13,8 +13,12 @@
  * asked about.
  *
  * Slices and flows name sets by addr_is_any(): a flow whose local address is
- * unset may use any of its slice's, and one without a remote talks to
+ * unset may use any of its slice's own, and one without a remote talks to
  * everybody. Which families it may use is said by its family alone.
+ *
+ * Proxied addresses are not the host's own: it answers nothing there, so what
+ * it would answer elsewhere (echo and timestamp requests) is for flows. Only a
+ * flow that names such an address, or the prefix that it is in, may use it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -188,18 +192,35 @@ static enum verdict port_verdict(const struct policy_flow *flow, const struct pk
 }
 
 /**
+ * local_ok() - whether an address is one of those that a flow names
+ * @flow: flow
+ * @addr: address
+ *
+ * Return: true also when the flow names none
+ */
+static bool local_ok(const struct policy_flow *flow, const struct addr *addr)
+{
+	const struct prefix prefix = {.addr = flow->local, .len = flow->local_len};
+
+	if (flow->local_len)
+		return prefix_contains(&prefix, addr);
+	return addr_is_any(&flow->local) || addr_eq(addr, &flow->local);
+}
+
+/**
  * source_ok() - whether a packet to be sent has a source that it may have
  * @slice: of the flow
  * @flow: flow
- * @source: zero is right: the real one is filled in after the verdict
+ * @source: zero is right where one address can be filled in after the verdict,
+ * which a prefix has not
  */
 static bool source_ok(const struct policy_slice *slice, const struct policy_flow *flow, const struct addr *source)
 {
 	if (addr_is_any(source))
-		return true;
-	if (!addr_is_any(&flow->local))
-		return addr_eq(source, &flow->local);
-	return policy_slice_has_address(slice, source);
+		return !flow->local_len;
+	if (addr_is_any(&flow->local))
+		return policy_slice_has_address(slice, source);
+	return local_ok(flow, source);
 }
 
 /**
@@ -304,7 +325,7 @@ static enum verdict receive_error(const struct policy_flow *flow, const struct p
 		return VERDICT_PROTOCOL;
 	if (!addr_eq(&pkt->inner_src, &pkt->dst))
 		return VERDICT_NO_FLOW;
-	if (!addr_is_any(&flow->local) && !addr_eq(&pkt->inner_src, &flow->local))
+	if (!local_ok(flow, &pkt->inner_src))
 		return VERDICT_NO_FLOW;
 	if (port_verdict(flow, pkt, pkt->inner_sport) != VERDICT_PASS)
 		return VERDICT_NO_FLOW;
@@ -325,13 +346,14 @@ static enum verdict receive_error(const struct policy_flow *flow, const struct p
  */
 static enum verdict receive_plain(const struct policy_flow *flow, const struct pkt *pkt)
 {
+	unsigned wanted = PKT_ICMP_REPLY | (flow->proxied ? PKT_ICMP_REQUEST : 0U);
 	bool later = pkt->flags & PKT_LATER;
 
 	if (!protocol_ok(flow, pkt->protocol, pkt))
 		return VERDICT_PROTOCOL;
-	if (flow->class == CLASS_ICMP && !later && !(pkt->flags & PKT_ICMP_REPLY))
+	if (flow->class == CLASS_ICMP && !later && !(pkt->flags & wanted))
 		return pkt->flags & PKT_ICMP_REQUEST ? VERDICT_NO_FLOW : VERDICT_ICMP_TYPE;
-	if (!addr_is_any(&flow->local) && !addr_eq(&pkt->dst, &flow->local))
+	if (!local_ok(flow, &pkt->dst))
 		return VERDICT_NO_FLOW;
 	if (!later && port_verdict(flow, pkt, pkt->dport) != VERDICT_PASS)
 		return VERDICT_NO_FLOW;
@@ -344,9 +366,10 @@ static enum verdict receive_plain(const struct policy_flow *flow, const struct p
  * @pkt: packet that pkt_parse() has passed
  *
  * What the host's own stack would not take is not taken either: a wrong header
- * checksum, a source that is no host, a source route. An ICMP request carries
- * an identifier of its sender's, so it is for no flow. Whether the flow wants
- * ICMP errors is for the caller to look at.
+ * checksum, a source that is no host, a source route. An ICMP request to an
+ * own address carries an identifier of its sender's and is answered by the
+ * host, so it is for no flow; nobody but flows answers for a proxied one.
+ * Whether the flow wants ICMP errors is for the caller to look at.
  *
  * Return: VERDICT_PASS or why not; VERDICT_NO_FLOW when the packet is sound but not for this flow
  */
@@ -419,7 +442,26 @@ bool policy_grantable(int ip_protocol)
 }
 
 /**
- * policy_slice_has_address() - whether a slice may use a local address now
+ * policy_slice_prefix() - the proxied prefix of a slice that an address is in
+ * @slice: slice
+ * @addr: address
+ *
+ * Every port of every address in it is the slice's, whatever its ranges.
+ *
+ * Return: the prefix, or NULL
+ */
+const struct prefix *policy_slice_prefix(const struct policy_slice *slice, const struct addr *addr)
+{
+	unsigned i;
+
+	for (i = 0; i < slice->proxied; i++)
+		if (prefix_contains(&slice->prefix[i], addr))
+			return &slice->prefix[i];
+	return NULL;
+}
+
+/**
+ * policy_slice_has_address() - whether a slice may use an own address now
  * @slice: slice
  * @addr: address
  */

@@ -2,10 +2,11 @@
 /*
  * scene.c: slices and flows that packets are judged for, by the verdict and by the reference
  *
- * All flows are of one slice, which has two addresses of each family and a
- * deny-list. There is one for every class with every way to set a flow up:
- * family, local address, remote, one port or several, read only or not. Each
- * is described twice, once for shim/policy.c and once for the reference.
+ * All flows are of one slice, which has two addresses and a proxied prefix of
+ * each family, and a deny-list. There is one for every class with every way to
+ * set a flow up: family, local address (none, an own one, a proxied one, or the
+ * prefix), remote, one port or several, read only or not. Each is described
+ * twice, once for shim/policy.c and once for the reference.
  *
  * scene_agree() is what it is all about: both judge one packet in both
  * directions. The verdict must be a reason that the reference finds too, and
@@ -23,24 +24,45 @@
 #include "pkt.h"
 #include "util.h"
 
-#define SCENES_MAX 1024
+#define SCENES_MAX 2048
 #define CLASSES (REFERENCE_CLASSES + 1) /* those with ports, and grants */
 #define PORT_FIRST 4000
 #define PORT_LAST 4099
 #define REMOTE_PORT 443
 
-/* The slice's own addresses come first, then the remote that flows are connected to, then others */
+/* The slice's own addresses come first, then the remote that flows are connected to, proxied ones, and others */
 #define OWN 2
+#define PROXIED 3 /* the first address of the prefix, one inside, the last */
+#define PROXIED_N 3
 static const char *const addresses4[] = {
-	"192.0.2.1",       "192.0.2.2", "198.51.100.7", "203.0.113.5", "169.254.169.254",
-	"127.0.0.1",       "0.0.0.0",   "0.1.2.3",      "224.0.0.1",   "239.1.2.3",
-	"255.255.255.255", "240.0.0.1", "10.1.2.3",     "169.254.1.1", "192.0.2.3",
+	"192.0.2.1",     "192.0.2.2",   "198.51.100.7",  "198.51.100.64",   "198.51.100.69",
+	"198.51.100.79", "203.0.113.5", "198.51.100.80", "169.254.169.254", "127.0.0.1",
+	"0.0.0.0",       "0.1.2.3",     "224.0.0.1",     "239.1.2.3",       "255.255.255.255",
+	"240.0.0.1",     "10.1.2.3",    "169.254.1.1",   "192.0.2.3",       "198.51.100.63",
 };
 static const char *const addresses6[] = {
-	"2001:db8::1", "2001:db8::2", "2001:db8:7::7", "2001:db8:bad::1",  "fd00:ec2::254", "::1",
-	"::",          "::2",         "::192.0.2.1",   "::ffff:192.0.2.1", "ff02::1",       "fe80::1",
-	"febf::1",     "fec0::1",     "64:ff9b::1",    "2001:db8::3",
+	"2001:db8::1",
+	"2001:db8::2",
+	"2001:db8:7::7",
+	"2001:db8:9::",
+	"2001:db8:9::5",
+	"2001:db8:9:0:ffff:ffff:ffff:ffff",
+	"2001:db8:bad::1",
+	"2001:db8:9:1::",
+	"fd00:ec2::254",
+	"::1",
+	"::",
+	"::2",
+	"::192.0.2.1",
+	"::ffff:192.0.2.1",
+	"ff02::1",
+	"fe80::1",
+	"febf::1",
+	"fec0::1",
+	"64:ff9b::1",
+	"2001:db8::3",
 };
+static const char *const proxied[] = {"198.51.100.64/28", "2001:db8:9::/64"};
 static const char *const denied[] = {"169.254.169.254/32", "fd00:ec2::254/128", "203.0.113.0/24", "2001:db8:bad::/48",
 				     "10.0.0.0/9"};
 
@@ -80,6 +102,21 @@ static struct addr make_policy(unsigned version, const uint8_t *bytes)
 	return version == 4 ? addr_from_v4(bytes) : addr_from_v6(bytes);
 }
 
+/** make_prefix() - a prefix, for both sides */
+static void make_prefix(const char *text, struct prefix *policy, struct reference_prefix *reference)
+{
+	char address[ADDR_TEXT_MAX], *slash;
+
+	if (!prefix_parse(text, policy))
+		abort();
+	snprintf(address, sizeof(address), "%s", text);
+	slash = strchr(address, '/');
+	*slash = '\0';
+	reference->bits = (unsigned)strtoul(slash + 1, NULL, 10);
+	reference->address.version = strchr(address, ':') ? 6 : 4;
+	read_address(reference->address.version, address, reference->address.byte);
+}
+
 /** make_slice() - the slice, for both sides */
 static void make_slice(void)
 {
@@ -95,28 +132,43 @@ static void make_slice(void)
 		all.reference.address[all.reference.addresses++] = make_reference(4, all.address4[i]);
 		all.reference.address[all.reference.addresses++] = make_reference(6, all.address6[i]);
 	}
-	for (i = 0; i < ARRAY_SIZE(denied); i++) {
-		struct reference_prefix *prefix = &all.reference.deny[i];
-		char text[ADDR_TEXT_MAX], *slash;
-
-		if (!prefix_parse(denied[i], &all.slice.deny[i]))
-			abort();
-		snprintf(text, sizeof(text), "%s", denied[i]);
-		slash = strchr(text, '/');
-		*slash = '\0';
-		prefix->bits = (unsigned)strtoul(slash + 1, NULL, 10);
-		prefix->address.version = strchr(text, ':') ? 6 : 4;
-		read_address(prefix->address.version, text, prefix->address.byte);
-	}
+	for (i = 0; i < ARRAY_SIZE(proxied); i++)
+		make_prefix(proxied[i], &all.slice.prefix[i], &all.reference.prefix[i]);
+	all.slice.proxied = all.reference.proxied = ARRAY_SIZE(proxied);
+	for (i = 0; i < ARRAY_SIZE(denied); i++)
+		make_prefix(denied[i], &all.slice.deny[i], &all.reference.deny[i]);
 	all.slice.denied = all.reference.denied = ARRAY_SIZE(denied);
 }
+
+/* What a flow has for a local address */
+enum local { LOCAL_ANY, LOCAL_OWN, LOCAL_PROXIED, LOCAL_PREFIX, LOCALS };
 
 /* One way to set up a flow */
 struct setup {
 	unsigned class, version;
-	bool local, remote, remote_port, read_only;
+	enum local local;
+	bool remote, remote_port, read_only;
 	uint16_t lo, hi;
 };
+
+/** make_local() - describe a flow's local address to both sides */
+static void make_local(struct scene *scene, const struct setup *setup)
+{
+	static const unsigned indices[LOCALS] = {0, 0, PROXIED + 1, PROXIED};
+	unsigned version = setup->version, prefix = version == 6;
+	const uint8_t *address =
+		version == 6 ? all.address6[indices[setup->local]] : all.address4[indices[setup->local]];
+
+	if (setup->local == LOCAL_ANY)
+		return;
+	scene->flow.local = make_policy(version, address);
+	scene->reference.local = make_reference(version, address);
+	scene->flow.proxied = scene->reference.proxied = setup->local != LOCAL_OWN;
+	if (setup->local == LOCAL_PREFIX) {
+		scene->flow.local_len = all.slice.prefix[prefix].len;
+		scene->reference.local_bits = all.reference.prefix[prefix].bits;
+	}
+}
 
 /** make_scene() - describe a flow to both sides */
 static void make_scene(const struct setup *setup)
@@ -144,10 +196,7 @@ static void make_scene(const struct setup *setup)
 						   .first = setup->lo,
 						   .last = setup->hi,
 						   .read_only = setup->read_only};
-	if (setup->local) {
-		scene->flow.local = make_policy(version, version == 4 ? all.address4[0] : all.address6[0]);
-		scene->reference.local = make_reference(version, version == 4 ? all.address4[0] : all.address6[0]);
-	}
+	make_local(scene, setup);
 	if (setup->remote) {
 		scene->flow.remote = make_policy(version, version == 4 ? all.address4[OWN] : all.address6[OWN]);
 		scene->reference.remote =
@@ -162,22 +211,19 @@ static void make_scene(const struct setup *setup)
 		scene->flow.remote_port = scene->reference.remote_port = REMOTE_PORT;
 }
 
-/** make_all() - the slice and every flow */
-static void make_all(void)
+/** make_flows() - the flows that have a local address, if they have one, of some kind */
+static void make_flows(enum local local)
 {
 	static const uint16_t range[][2] = {{PORT_FIRST, PORT_FIRST}, {PORT_FIRST, PORT_LAST}, {0, 65535}};
-	unsigned bits, i;
+	unsigned bits;
 
-	make_slice();
-	for (i = 0; i < VERDICTS_N; i++)
-		all.name[i] = i == VERDICT_PASS ? NULL : verdict_name((enum verdict)i);
 	for (bits = 0; bits < 16 * CLASSES * ARRAY_SIZE(range) * 3; bits++) {
 		unsigned rest = bits / 16 / CLASSES;
 		struct setup setup = {.class = bits / 16 % CLASSES,
 				      .version = rest % 3 == 0   ? 0
 						 : rest % 3 == 1 ? 4
 								 : 6,
-				      .local = bits & 1,
+				      .local = bits & 1 ? local : LOCAL_ANY,
 				      .remote = bits & 2,
 				      .remote_port = bits & 4,
 				      .read_only = (bits & 15) == 8,
@@ -185,10 +231,23 @@ static void make_all(void)
 				      .hi = range[rest / 3][1]};
 
 		if ((bits & 8 && !setup.read_only) || (!setup.version && bits & 7) ||
+		    (local != LOCAL_OWN && !setup.local) ||
 		    (setup.remote_port && (!setup.remote || setup.class == CLASS_ICMP || setup.class == CLASS_GRANT)))
 			continue;
 		make_scene(&setup);
 	}
+}
+
+/** make_all() - the slice and every flow */
+static void make_all(void)
+{
+	unsigned i;
+
+	make_slice();
+	for (i = 0; i < VERDICTS_N; i++)
+		all.name[i] = i == VERDICT_PASS ? NULL : verdict_name((enum verdict)i);
+	for (i = LOCAL_OWN; i < LOCALS; i++)
+		make_flows(i);
 	all.made = true;
 }
 
@@ -217,6 +276,14 @@ static unsigned pick(struct dice *dice, unsigned right, unsigned limit)
 	return dice_one_in(dice, 6) ? dice_below(dice, limit) : right;
 }
 
+/** own_address() - which address, by number, a scene's flow would have at its own end */
+static unsigned own_address(const struct policy_flow *flow, struct dice *dice)
+{
+	if (!flow->proxied)
+		return addr_is_any(&flow->local) ? dice_below(dice, OWN) : 0;
+	return PROXIED + (flow->local_len ? dice_below(dice, PROXIED_N) : 1);
+}
+
 /**
  * scene_plan() - who speaks to whom, mostly as a scene's flow would
  * @scene: scene
@@ -226,8 +293,7 @@ struct shape_plan scene_plan(const struct scene *scene, struct dice *dice)
 {
 	static const uint8_t protocols[] = {1, 6, 17, 58, 47, 132, 136, 33, 2, 4, 41, 89};
 	const struct policy_flow *flow = &scene->flow;
-	unsigned own =
-		pick(dice, flow->local.b[0] || flow->local.b[10] ? 0 : dice_below(dice, OWN), ARRAY_SIZE(addresses4));
+	unsigned own = pick(dice, own_address(flow, dice), ARRAY_SIZE(addresses4));
 	unsigned other = pick(dice, OWN, ARRAY_SIZE(addresses4));
 	struct shape_plan plan = {.version = scene->reference.version, .arrives = dice_one_in(dice, 2)};
 
@@ -257,11 +323,12 @@ static void tell(const struct scene *scene, const uint8_t *packet, size_t size, 
 	fprintf(stderr, "%s: the verdict is \"%s\", the reference says \"%s\"\n", what, verdict_name(verdict),
 		reference_text(reference, text));
 	fprintf(stderr,
-		"scene %td: class %s family %u local %d remote %d port %u ports %u-%u read-only %d fragments "
-		"%d\npacket",
+		"scene %td: class %s family %u local %d proxied %d bits %u remote %d port %u ports %u-%u read-only "
+		"%d fragments %d\npacket",
 		scene - all.scene, policy_class_name(scene->flow.class), scene->reference.version,
-		scene->reference.local.version != 0, scene->reference.remote.version != 0, scene->flow.remote_port,
-		scene->flow.lo, scene->flow.hi, scene->flow.read_only, scene->fragments);
+		scene->reference.local.version != 0, scene->reference.proxied, scene->reference.local_bits,
+		scene->reference.remote.version != 0, scene->flow.remote_port, scene->flow.lo, scene->flow.hi,
+		scene->flow.read_only, scene->fragments);
 	for (at = 0; at < size; at++)
 		fprintf(stderr, "%s%02x", at % 4 ? "" : " ", packet[at]);
 	fprintf(stderr, "\n");

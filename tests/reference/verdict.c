@@ -761,7 +761,20 @@ static reference_set destination_rules(const struct reference_slice *slice, cons
 	return set;
 }
 
-/** source_rules() - whether the source is the flow's and the slice's; a blank one is filled in */
+/** is_local() - whether an address is a flow's, which has one, or all of a prefix */
+static bool is_local(const struct reference_flow *flow, const struct reference_address *address)
+{
+	const struct reference_prefix prefix = {.address = flow->local, .bits = flow->local_bits};
+
+	return flow->local_bits ? in_prefix(address, &prefix) : same_address(address, &flow->local);
+}
+
+/**
+ * source_rules() - whether the source is the flow's and the slice's
+ *
+ * A blank one is filled in, where there is one address to do so. Proxied
+ * addresses are for those who ask for them.
+ */
 static reference_set source_rules(const struct reference_slice *slice, const struct reference_flow *flow,
 				  const struct reference_address *from)
 {
@@ -773,9 +786,12 @@ static reference_set source_rules(const struct reference_slice *slice, const str
 	if (mapped(from))
 		set |= WHY_MARTIAN;
 	if (unset(from))
-		return set;
-	if (flow->local.version && !same_address(from, &flow->local))
+		return flow->local_bits ? set | WHY_SOURCE : set;
+	if (flow->local.version && !is_local(flow, from))
 		return set | WHY_SOURCE;
+	for (i = 0; i < slice->proxied && flow->local.version; i++)
+		if (in_prefix(from, &slice->prefix[i]))
+			return set;
 	for (i = 0; i < slice->addresses; i++)
 		if (same_address(from, &slice->address[i]))
 			return set;
@@ -902,8 +918,12 @@ static reference_set receive_upper_rules(const struct reference_flow *flow, cons
 		return set | WHY_PROTOCOL;
 	if (!r->first)
 		return set;
-	if (flow->class == REFERENCE_ICMP && !is_answer(r->version, upper[0]))
-		return set | (is_query(r->version, upper[0]) ? WHY_NO_FLOW : WHY_ICMP_TYPE);
+	if (flow->class == REFERENCE_ICMP && !is_answer(r->version, upper[0])) {
+		if (!is_query(r->version, upper[0]))
+			return set | WHY_ICMP_TYPE;
+		if (!flow->proxied) /* the host answers for its own addresses */
+			set |= WHY_NO_FLOW;
+	}
 	if (flow->class == REFERENCE_GRANT)
 		return grant_rules(flow, upper) ? set | WHY_NO_FLOW : set;
 	port = own_port(flow->class, upper, true);
@@ -936,7 +956,7 @@ reference_set reference_receive(const struct reference_flow *flow, const uint8_t
 		set |= wire_rules(&r);
 		if (flow->version && flow->version != r.version)
 			set |= WHY_PROTOCOL;
-		if (flow->local.version && !same_address(&r.destination, &flow->local))
+		if (flow->local.version && !is_local(flow, &r.destination))
 			set |= WHY_NO_FLOW;
 	}
 	if (r.upper && !(r.form & WHY_NO_UPPER))

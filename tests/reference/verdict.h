@@ -27,8 +27,9 @@ struct reference_prefix {
 
 struct reference_slice {
 	bool fragments; /* may send them */
-	unsigned addresses, denied;
+	unsigned addresses, proxied, denied;
 	struct reference_address address[REFERENCE_MANY];
+	struct reference_prefix prefix[REFERENCE_MANY]; /* proxied: routed to the host, none of its own addresses */
 	struct reference_prefix deny[REFERENCE_MANY];
 };
 
@@ -48,7 +49,9 @@ struct reference_flow {
 	enum reference_class class;
 	bool read_only;
 	unsigned version;		/* 4 or 6; 0: both */
-	struct reference_address local; /* not given: any of the slice's */
+	struct reference_address local; /* not given: any of the slice's own */
+	unsigned local_bits;		/* of local, where it is a prefix; 0: it is an address */
+	bool proxied;			/* local is in a proxied prefix of the slice */
 	uint16_t first, last;		/* ports or identifiers, both included */
 	unsigned protocol;		/* with REFERENCE_GRANT, which has no ports */
 	uint32_t key;			/* of GRE */

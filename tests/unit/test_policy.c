@@ -593,11 +593,109 @@ START_TEST(receive_errors)
 }
 END_TEST
 
+/** proxied() - an address in the fixture's proxied prefix of a family: its first, one inside, its last, the next */
+static const char *proxied(unsigned version, unsigned which)
+{
+	static const char *const v4[] = {"198.51.100.64", "198.51.100.69", "198.51.100.79", "198.51.100.80"};
+	static const char *const v6[] = {"2001:db8:9::", "2001:db8:9::5", "2001:db8:9:0:ffff:ffff:ffff:ffff",
+					 "2001:db8:9:1::"};
+
+	return version == 4 ? v4[which] : v6[which];
+}
+
+/** start_proxied() - a fixture whose flow has one proxied address, or the prefix that it is in */
+static struct fixture start_proxied(unsigned version, enum steer_class class, bool whole)
+{
+	struct fixture f = start(version, class);
+
+	f.slice.proxied = 2;
+	prefix_parse("198.51.100.64/28", &f.slice.prefix[0]);
+	prefix_parse("2001:db8:9::/64", &f.slice.prefix[1]);
+	f.flow.local = addr(proxied(version, whole ? 0 : 1));
+	f.flow.local_len = whole ? f.slice.prefix[version == 6].len : 0;
+	f.flow.proxied = true;
+	f.src = proxied(version, 1);
+	return f;
+}
+
+/* One proxied address: as an own one */
+START_TEST(proxied_address)
+{
+	const struct fixture good = start_proxied(LOOP_VERSION(_i), LOOP_CLASS(_i), false);
+	struct fixture f = good, back = turned(good);
+
+	ck_assert_str_eq(sent(&f), "pass");
+	ck_assert_str_eq(received(&back), "pass");
+	ck_assert_str_eq(received_error(&f, f.flow.class, f.src), "pass");
+	f.src = any(f.version);
+	ck_assert_str_eq(sent(&f), "pass");
+	f.src = proxied(f.version, 2);
+	back = turned(f);
+	ck_assert_str_eq(sent(&f), "source");
+	ck_assert_str_eq(received(&back), "no-flow");
+	ck_assert_str_eq(received_error(&f, f.flow.class, f.src), "no-flow");
+}
+END_TEST
+
+/* A whole prefix: any address of it, none beside it, and none to fill in */
+START_TEST(proxied_prefix)
+{
+	struct fixture f = start_proxied(LOOP_VERSION(_i), LOOP_CLASS(_i), true), back;
+	unsigned which;
+
+	for (which = 0; which < 4; which++) {
+		f.src = proxied(f.version, which);
+		back = turned(f);
+		ck_assert_str_eq(sent(&f), which < 3 ? "pass" : "source");
+		ck_assert_str_eq(received(&back), which < 3 ? "pass" : "no-flow");
+		ck_assert_str_eq(received_error(&f, f.flow.class, f.src), which < 3 ? "pass" : "no-flow");
+	}
+	f.src = any(f.version);
+	ck_assert_str_eq(sent(&f), "source");
+	f.src = local(f.version);
+	back = turned(f);
+	ck_assert_str_eq(sent(&f), "source");
+	ck_assert_str_eq(received(&back), "no-flow");
+}
+END_TEST
+
+/* A flow that names no address has none that is proxied */
+START_TEST(proxied_unnamed)
+{
+	struct fixture f = start_proxied(LOOP_VERSION(_i), LOOP_CLASS(_i), false);
+
+	f.flow.local = addr("::");
+	f.flow.proxied = false;
+	ck_assert_str_eq(sent(&f), "source");
+	f.src = local(f.version);
+	ck_assert_str_eq(sent(&f), "pass");
+}
+END_TEST
+
+/* Nobody else answers what is asked of a proxied address */
+START_TEST(proxied_requests)
+{
+	struct fixture f = start_proxied(versions[_i], CLASS_ICMP, true), back = turned(f);
+	struct pkt pkt = parsed(&back, CLASS_ICMP, false);
+
+	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), "pass");
+	f.flow.remote = addr(stranger(f.version));
+	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), "no-flow");
+	f.flow.remote = addr("::");
+	f.flow.lo = f.flow.hi = 4001;
+	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), "no-flow");
+	f = start(f.version, CLASS_ICMP);
+	back = turned(f);
+	pkt = parsed(&back, CLASS_ICMP, false);
+	ck_assert_str_eq(verdict_name(policy_receive(&f.flow, &pkt)), "no-flow");
+}
+END_TEST
+
 /** policy_suite() - all tests of this file */
 static Suite *policy_suite(void)
 {
 	Suite *suite = suite_create("policy");
-	TCase *sending = tcase_create("send"), *receiving = tcase_create("receive");
+	TCase *sending = tcase_create("send"), *receiving = tcase_create("receive"), *proxy = tcase_create("proxied");
 
 	tcase_add_loop_test(sending, send_passes, 0, LOOPS);
 	tcase_add_loop_test(sending, send_read_only, 0, LOOPS);
@@ -619,6 +717,11 @@ static Suite *policy_suite(void)
 	tcase_add_loop_test(receiving, receive_later_fragment, 0, ARRAY_SIZE(versions));
 	tcase_add_loop_test(receiving, receive_errors, 0, LOOPS);
 	suite_add_tcase(suite, receiving);
+	tcase_add_loop_test(proxy, proxied_address, 0, LOOPS);
+	tcase_add_loop_test(proxy, proxied_prefix, 0, LOOPS);
+	tcase_add_loop_test(proxy, proxied_unnamed, 0, LOOPS);
+	tcase_add_loop_test(proxy, proxied_requests, 0, ARRAY_SIZE(versions));
+	suite_add_tcase(suite, proxy);
 	return suite;
 }
 

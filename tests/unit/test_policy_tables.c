@@ -85,6 +85,29 @@ START_TEST(ownership)
 }
 END_TEST
 
+START_TEST(prefixes)
+{
+	struct policy_slice slice = {.proxied = 2, .addresses = 1, .address = {addr("192.0.2.1")}};
+	static const struct {
+		const char *addr;
+		int in;
+	} cases[] = {
+		{"192.0.2.1", -1},    {"::", -1},           {"198.51.100.63", -1},   {"198.51.100.64", 0},
+		{"198.51.100.79", 0}, {"2001:db8:9::7", 1}, {"2001:db8:9:1::7", -1}, {"198.51.100.80", -1},
+	};
+	size_t i;
+
+	prefix_parse("198.51.100.64/28", &slice.prefix[0]);
+	prefix_parse("2001:db8:9::/64", &slice.prefix[1]);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct addr at = addr(cases[i].addr);
+
+		ck_assert_ptr_eq(policy_slice_prefix(&slice, &at),
+				 cases[i].in < 0 ? NULL : &slice.prefix[cases[i].in]);
+	}
+}
+END_TEST
+
 /** tables_suite() - all tests of this file */
 static Suite *tables_suite(void)
 {
@@ -94,6 +117,7 @@ static Suite *tables_suite(void)
 	tcase_add_test(tables, names);
 	tcase_add_test(tables, class_names);
 	tcase_add_test(tables, ownership);
+	tcase_add_test(tables, prefixes);
 	suite_add_tcase(suite, tables);
 	return suite;
 }

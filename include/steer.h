@@ -4,7 +4,8 @@
  *
  * Each attached netns has its own set of these maps:
  *
- *   addresses  hash, address -> index      monitor writes, BPF reads
+ *   addresses  hash, own address -> row    monitor writes, BPF reads
+ *   proxied    LPM trie, prefix -> row     monitor writes, BPF reads
  *   allowed    blocks, mmapable            monitor writes, BPF reads; never given to the relay
  *   open       blocks, mmapable            relay writes, BPF reads; zeroed by the monitor
  *   slices     array by slice number       monitor writes, BPF reads
@@ -150,7 +151,7 @@ struct steer_link_ports {
 	X(IN_SHARE, "steer-in-share", "the slice's share of the receive ring is full") \
 	X(OUT_STALE, "steer-out-stale", "the monitor is not alive") \
 	X(OUT_HEADER, "steer-out-header", "IP header or extension chain broken or too short") \
-	X(OUT_SOURCE, "steer-out-source", "source is no address of the netns") \
+	X(OUT_SOURCE, "steer-out-source", "source is no address of the netns, nor proxied") \
 	X(OUT_PROTOCOL, "steer-out-protocol", "protocol not allowed") \
 	X(OUT_TYPE, "steer-out-icmp-type", "ICMP type not allowed") \
 	X(OUT_FRAGMENT, "steer-out-fragment", "fragments not allowed, or malformed") \
@@ -160,7 +161,7 @@ struct steer_link_ports {
 	X(OUT_MULTICAST, "steer-out-multicast", "destination is multicast or broadcast") \
 	X(OUT_DENIED, "steer-out-denied", "destination is on the deny-list") \
 	X(OUT_LOCAL, "steer-out-local", "destination is the host itself, and the slice is not local") \
-	X(OUT_NO_ROUTE, "steer-out-no-route", "no unicast route to the destination") \
+	X(OUT_NO_ROUTE, "steer-out-no-route", "no unicast route to the destination, or it is proxied and no flow is open there") \
 	X(OUT_TOO_BIG, "steer-out-too-big", "larger than the uplink's MTU") \
 	X(OUT_RATE, "steer-out-rate", "over the slice's send limit") \
 	X(OUT_LINK_LOCAL, "steer-out-link-local", "destination is link-local") \
@@ -242,6 +243,12 @@ struct steer_prefix {
 };
 
 #define STEER_PREFIX_LEN(bits) (32 + (bits)) /* the slice, and bits of the 128-bit form of the address */
+
+/* A proxied prefix */
+struct steer_proxied {
+	__u32 len; /* bits that count, of the 128-bit form */
+	struct steer_address addr;
+};
 
 struct steer_fragment {
 	struct steer_address src, dst;

@@ -23,6 +23,7 @@
 #include "link.h"
 #include "log.h"
 #include "permit.h"
+#include "proxied.h"
 #include "reserve.h"
 #include "steering.h"
 #include "sysctl.h"
@@ -243,6 +244,18 @@ static int init_reserve(const struct attaching *a)
 }
 
 /**
+ * find_prefixes() - the proxied prefixes that there are
+ * @a: the namespace
+ *
+ * Return: 0
+ */
+static int find_prefixes(const struct attaching *a)
+{
+	proxied_refit(a->ns, a->conf);
+	return 0;
+}
+
+/**
  * hold_ports() - hold what is held from the start
  * @a: the namespace; its addresses are known
  *
@@ -334,6 +347,7 @@ static const struct {
 	{"prepare reservations", init_reserve, free_reserve},
 	{"remove links of an earlier monitor", init_links, free_links},
 	{"follow the uplinks", open_uplinks, close_uplinks},
+	{"find the proxied prefixes", find_prefixes, nothing},
 	{"hold ports that are always held", hold_ports, nothing},
 	{"open steering for the slices", permit, nothing},
 };
@@ -472,6 +486,7 @@ int attach_update(struct netns *ns, const struct conf *conf, const struct conf_n
 			memcmp(ns->conf.uplink, wanted->uplink, sizeof(wanted->uplink)) != 0;
 
 	ns->conf = *wanted;
+	proxied_refit(ns, conf);
 	if ((patterns && follow_again(ns) < 0) || permit_all(ns, conf) < 0) {
 		log_error("%s: cannot take on its new configuration: %m", ns->conf.name);
 		return -1;

@@ -2,7 +2,7 @@
 /*
  * claim.c: what a request of the relay is about, and whether it may be
  *
- * A claim is a slice, a namespace, an address of it, and ports. It is judged
+ * A claim is a slice, a namespace, an address or proxied prefix of it, and ports. It is judged
  * in two steps. One that no sound relay ever makes (a number out of its
  * bounds, ports that run backwards) is wrong in its form. One that is well
  * formed is held against the configuration and the attached namespaces, and a
@@ -31,7 +31,7 @@ const char *claim_form_fault(const struct claim *claim)
 		return "no such slice";
 	if (claim->class >= STEER_CLASSES)
 		return "no such protocol class";
-	if (!any && claim->address >= STEER_ADDRESSES_MAX)
+	if (!any && claim->address >= STEER_ROWS_MAX)
 		return "no such address";
 	if (any && claim->family != AF_INET && claim->family != AF_INET6 && claim->family != AF_UNSPEC)
 		return "no such address family";
@@ -67,6 +67,7 @@ const char *claim_fault(const struct claim *claim, const struct conf *conf, stru
 {
 	const struct netns *ns = netns[claim->netns];
 	const struct conf_slice *found = find_slice(conf, claim->slice);
+	const struct policy_range range = {.class = claim->class, .lo = claim->lo, .hi = claim->hi};
 
 	if (!ns)
 		return "netns is not attached";
@@ -74,11 +75,11 @@ const char *claim_fault(const struct claim *claim, const struct conf *conf, stru
 		return "slice is not configured";
 	if (!permit_is_in(conf, found, ns))
 		return "slice is of another netns";
-	if (claim->address != PRIV_ANY_ADDRESS && claim->address >= ns->addresses)
+	if (claim->address != PRIV_ANY_ADDRESS && !netns_has_row(ns, claim->address))
 		return "address is not known";
-	if (claim->address != PRIV_ANY_ADDRESS && !permit_has_address(found, &ns->address[claim->address].addr))
+	if (claim->address != PRIV_ANY_ADDRESS && !permit_has_row(ns, found, claim->address))
 		return "address is not the slice's";
-	if (!permit_has_range(ns, found, (enum steer_class)claim->class, claim->lo, claim->hi))
+	if (!permit_has_range(ns, found, claim->address, &range))
 		return "ports are not the slice's";
 	*slice = found;
 	return NULL;

@@ -9,7 +9,7 @@
 
 struct claim {
 	uint32_t netns, slice, uid;
-	uint8_t class, address, family;
+	uint8_t class, address, family; /* address: row, or PRIV_ANY_ADDRESS */
 	uint16_t lo, hi;
 };
 

@@ -225,10 +225,12 @@ static void fill_slice(struct conf_slice *slice, const struct conf_place *place)
 
 	if (!slice->memory_bytes)
 		slice->memory_bytes = queues < MEMORY_DEFAULT_MAX ? queues : MEMORY_DEFAULT_MAX;
-	if (!slice->ranges && !slice->grants)
-		conf_error(loading, place->file, place->line,
-			   "slice \"%s\" has no ports: give it tcp, udp, icmp, sctp, dccp, udplite, gre or protocols",
-			   slice->name);
+	if (!slice->ranges && !slice->grants && !slice->prefixes)
+		conf_error(
+			loading, place->file, place->line,
+			"slice \"%s\" has no ports: give it tcp, udp, icmp, sctp, dccp, udplite, gre, protocols or "
+			"proxied",
+			slice->name);
 	if (!slice->users && !slice->groups)
 		conf_error(loading, place->file, place->line, "slice \"%s\" has neither users nor groups",
 			   slice->name);

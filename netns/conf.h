@@ -39,6 +39,8 @@ struct conf_slice {
 	unsigned netns;     /* index into struct conf's netns */
 	unsigned addresses; /* 0: every address of the netns */
 	struct addr address[STEER_ADDRESSES_MAX];
+	unsigned prefixes;  /* proxied: routed to the host, and the slice's whole */
+	struct prefix prefix[STEER_PROXIED_MAX];
 	unsigned ranges;
 	struct policy_range range[POLICY_RANGES_MAX];
 	unsigned grants;

@@ -110,7 +110,11 @@ void conf_check(struct conf_loader *loader)
 	resolve_relay_user(loader);
 	check_paths(loader);
 	conf_grants_fit(loader);
-	for (i = 0; i < loader->conf->slices; i++)
+	conf_proxied_fit(loader);
+	for (i = 0; i < loader->conf->slices; i++) {
 		for (j = 0; j < i; j++)
 			check_overlap(loader, j, i);
+		for (j = 0; j <= i; j++)
+			conf_proxied_overlap(loader, j, i);
+	}
 }

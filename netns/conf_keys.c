@@ -580,6 +580,7 @@ const struct conf_key conf_slice_keys[] = {
 	{"overflow_id", false, take_bool, FIELD(conf_draft, overflow_id), .draft = true},
 	{"netns", false, take_netns},
 	{"addresses", true, take_address},
+	{"proxied", true, conf_take_proxied},
 	{"tcp", true, take_range, .min = CLASS_TCP},
 	{"udp", true, take_range, .min = CLASS_UDP},
 	{"icmp", true, take_range, .min = CLASS_ICMP},

@@ -99,6 +99,11 @@ bool conf_take_protocol(struct conf_loader *loader, const struct conf_key *key, 
 			void *object);
 void conf_grants_overlap(struct conf_loader *loader, unsigned first, unsigned second);
 void conf_grants_fit(struct conf_loader *loader);
+/* conf_proxied.c: prefixes that are routed to the host */
+bool conf_take_proxied(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
+		       void *object);
+void conf_proxied_overlap(struct conf_loader *loader, unsigned first, unsigned second);
+void conf_proxied_fit(struct conf_loader *loader);
 /* conf_check.c: what can be checked only when every file is through */
 void conf_check(struct conf_loader *loader);
 /* Hand every value of a parsed section to its key */

@@ -90,9 +90,9 @@ static int send_plain(const struct sending *s, enum priv_type type)
 }
 
 /**
- * address_record() - what an address is like now
+ * address_record() - what a row is like now
  * @ns: its namespace
- * @index: of the address
+ * @index: of the row
  */
 static struct priv_address address_record(const struct netns *ns, unsigned index)
 {
@@ -100,7 +100,7 @@ static struct priv_address address_record(const struct netns *ns, unsigned index
 		.netns = ns->index,
 		.index = (uint8_t)index,
 		.present = ns->address[index].present,
-		.len = 128,
+		.len = ns->address[index].len,
 		.addr = ns->address[index].addr,
 	};
 }
@@ -122,10 +122,10 @@ static struct priv_block block_record(const struct netns *ns, unsigned index, en
 }
 
 /**
- * send_blocks() - the blocks of an address
+ * send_blocks() - the blocks of a row
  * @s: the configuration
  * @ns: the namespace
- * @index: of the address
+ * @index: of the row
  *
  * Return: 0, or -1 and errno.
  */
@@ -142,7 +142,7 @@ static int send_blocks(const struct sending *s, const struct netns *ns, unsigned
 }
 
 /**
- * send_netns() - a namespace, its addresses and their blocks
+ * send_netns() - a namespace, its rows and their blocks
  * @s: the configuration
  * @ns: the namespace
  *
@@ -158,10 +158,11 @@ static int send_netns(const struct sending *s, const struct netns *ns)
 	snprintf(record.name, sizeof(record.name), "%s", ns->conf.name);
 	if (send_record(s, PRIV_NETNS, &record, sizeof(record), fd, ARRAY_SIZE(fd)) < 0)
 		return -1;
-	for (unsigned i = 0; i < ns->addresses; i++) {
+	for (unsigned i = 0; i < STEER_ROWS_MAX; i++) {
 		struct priv_address address = address_record(ns, i);
 
-		if (send_record(s, PRIV_ADDRESS, &address, sizeof(address), NULL, 0) < 0 || send_blocks(s, ns, i) < 0)
+		if (netns_has_row(ns, i) && (send_record(s, PRIV_ADDRESS, &address, sizeof(address), NULL, 0) < 0 ||
+					     send_blocks(s, ns, i) < 0))
 			return -1;
 	}
 	return 0;
@@ -266,7 +267,7 @@ static int send_denied(const struct sending *s, const struct conf_slice *slice, 
 }
 
 /**
- * send_ports() - a slice's port ranges, grants and addresses
+ * send_ports() - a slice's port ranges and grants
  * @s: the configuration
  * @slice: the slice
  *
@@ -290,10 +291,29 @@ static int send_ports(const struct sending *s, const struct conf_slice *slice)
 		if (send_record(s, PRIV_SLICE_GRANT, &record, sizeof(record), NULL, 0) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+/**
+ * send_rows() - a slice's addresses and proxied prefixes
+ * @s: the configuration
+ * @slice: the slice
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int send_rows(const struct sending *s, const struct conf_slice *slice)
+{
 	for (unsigned i = 0; i < slice->addresses; i++) {
 		struct priv_slice_address record = {.slice = slice->number, .addr = slice->address[i]};
 
 		if (send_record(s, PRIV_SLICE_ADDRESS, &record, sizeof(record), NULL, 0) < 0)
+			return -1;
+	}
+	for (unsigned i = 0; i < slice->prefixes; i++) {
+		struct priv_slice_proxied record = {
+			.slice = slice->number, .len = slice->prefix[i].len, .addr = slice->prefix[i].addr};
+
+		if (send_record(s, PRIV_SLICE_PROXIED, &record, sizeof(record), NULL, 0) < 0)
 			return -1;
 	}
 	return 0;
@@ -326,7 +346,7 @@ static int send_slice(const struct sending *s, const struct conf_slice *slice, c
 
 	snprintf(record.name, sizeof(record.name), "%s", slice->name);
 	if (send_record(s, PRIV_SLICE, &record, sizeof(record), &fd, 1) < 0 || send_ports(s, slice) < 0 ||
-	    send_all_members(s, slice) < 0 || send_peers(s, slice) < 0 ||
+	    send_rows(s, slice) < 0 || send_all_members(s, slice) < 0 || send_peers(s, slice) < 0 ||
 	    send_denied(s, slice, ns->conf.deny, ns->conf.denied) < 0)
 		return -1;
 	return send_denied(s, slice, slice->deny, slice->denied);

@@ -6,7 +6,7 @@
  * families in one socket, later ones included; but a family of which one
  * address is covered already is covered address by address, because a socket
  * for all cannot be bound beside it. Every other hold is covered address by
- * address. What is covered already needs nothing.
+ * address. What is covered already needs nothing, and neither does a proxied prefix.
  *
  * Sockets for a whole request are planned first, with all memory that they
  * need, and made in one visit to the namespace, so that afterwards only a
@@ -25,6 +25,7 @@
 
 #include "holds.h"
 #include "priv.h"
+#include "proxied.h"
 #include "util.h"
 
 #define AT_ONCE 65536  /* sockets for one request: about a second's work, below STEER_STALE_NS */
@@ -91,7 +92,7 @@ static int plan(struct job *job, struct port *port, unsigned of, unsigned index,
  *
  * Return: 0, or -1 and ENOMEM
  */
-int covers_plan_each(struct job *job, const struct netns *ns, struct port *port, uint32_t set)
+int covers_plan_each(struct job *job, const struct netns *ns, struct port *port, uint64_t set)
 {
 	unsigned i;
 
@@ -112,12 +113,14 @@ int covers_plan_each(struct job *job, const struct netns *ns, struct port *port,
  *
  * Return: 0, or -1 and ENOMEM
  */
-int covers_plan(struct job *job, const struct netns *ns, struct port *port, const struct hold *hold, uint32_t wanted)
+int covers_plan(struct job *job, const struct netns *ns, struct port *port, const struct hold *hold, uint64_t wanted)
 {
 	static const struct addr any;
 	unsigned missing = holds_families(hold->family), each = 0;
 	const struct cover *cover;
 
+	if (hold->address != PRIV_ANY_ADDRESS && proxied_row(hold->address))
+		return 0;
 	if (holder_for_all(port->class))
 		return LIST_EMPTY(&port->covers) ? plan(job, port, HOLDER_BOTH, 0, &any) : 0;
 	if (hold->address != PRIV_ANY_ADDRESS || ns->reserve->scope[hold->slice]->addresses)

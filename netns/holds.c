@@ -10,12 +10,14 @@
  * owner: where a socket of ours is already, a second one is not needed, and could
  * not be bound beside it anyway.
  *
- * A namespace has at most 32 addresses, so sets of them are bit masks (by index
+ * A namespace has at most 64 rows (own addresses and proxied prefixes), so sets of them are bit masks (by index
  * in ns->address), and the rules are rules about masks:
  *
- *   claim   of a hold: its address; with "any", those of the slice and family
+ *   claim   of a hold: its row; with "any", the own addresses of the slice and family
  *   marked  of a port: claims of all its holds, where a cover backs them; this
  *	     is what steering regards as held
+ *
+ * On a proxied prefix a hold needs no cover: no socket could have its port.
  *
  * A slice with "hold = always" has a standing hold on every port of its range.
  * It needs covers like any other, but is in nobody's way and marks nothing:
@@ -34,11 +36,13 @@
 
 #include "holds.h"
 #include "priv.h"
+#include "proxied.h"
 #include "reserve.h"
 #include "steering.h"
 #include "util.h"
 
-static_assert(STEER_ADDRESSES_MAX <= 32, "a set of addresses fits a mask");
+/* Rows of proxied prefixes. The kernel has no such address: there is nothing that a socket could take or hold. */
+#define PROXIED (~UINT64_C(0) << STEER_ADDRESSES_MAX)
 
 /**
  * holds_families() - HOLDER_ bits of an address family
@@ -50,7 +54,7 @@ unsigned holds_families(int family)
 }
 
 /**
- * holds_rows() - addresses of a namespace
+ * holds_rows() - own addresses of a namespace
  * @ns: namespace
  * @of: HOLDER_ bits
  * @scope: of a slice, NULL for all
@@ -58,9 +62,9 @@ unsigned holds_families(int family)
  *
  * Return: set of addresses
  */
-uint32_t holds_rows(const struct netns *ns, unsigned of, const struct scope *scope, bool present)
+uint64_t holds_rows(const struct netns *ns, unsigned of, const struct scope *scope, bool present)
 {
-	uint32_t set = 0;
+	uint64_t set = 0;
 	unsigned i, j;
 
 	for (i = 0; i < ns->addresses; i++) {
@@ -71,7 +75,7 @@ uint32_t holds_rows(const struct netns *ns, unsigned of, const struct scope *sco
 		for (j = 0; scope && j < scope->addresses && !addr_eq(&scope->address[j], &row->addr); j++)
 			;
 		if (!scope || !scope->addresses || j < scope->addresses)
-			set |= UINT32_C(1) << i;
+			set |= UINT64_C(1) << i;
 	}
 	return set;
 }
@@ -85,10 +89,10 @@ uint32_t holds_rows(const struct netns *ns, unsigned of, const struct scope *sco
  *
  * Return: set of addresses
  */
-uint32_t holds_claim(const struct netns *ns, unsigned slice, uint8_t address, uint8_t family)
+uint64_t holds_claim(const struct netns *ns, unsigned slice, uint8_t address, uint8_t family)
 {
 	if (address != PRIV_ANY_ADDRESS)
-		return UINT32_C(1) << address;
+		return UINT64_C(1) << address;
 	return holds_rows(ns, holds_families(family), ns->reserve->scope[slice], false);
 }
 
@@ -99,14 +103,14 @@ uint32_t holds_claim(const struct netns *ns, unsigned slice, uint8_t address, ui
  *
  * Return: set of addresses
  */
-uint32_t holds_covered(const struct netns *ns, const struct port *port)
+uint64_t holds_covered(const struct netns *ns, const struct port *port)
 {
 	const struct cover *cover;
-	uint32_t set = 0;
+	uint64_t set = 0;
 
 	LIST_FOREACH(cover, &port->covers, in_port)
 	set |= cover->holder.families ? holds_rows(ns, cover->holder.families, NULL, false)
-				      : UINT32_C(1) << cover->index;
+				      : UINT64_C(1) << cover->index;
 	return set;
 }
 
@@ -117,10 +121,10 @@ uint32_t holds_covered(const struct netns *ns, const struct port *port)
  *
  * Return: set of addresses
  */
-static uint32_t claims(const struct port *port, bool standing)
+static uint64_t claims(const struct port *port, bool standing)
 {
 	const struct hold *hold;
-	uint32_t set = 0;
+	uint64_t set = 0;
 
 	LIST_FOREACH(hold, &port->holds, in_port)
 	set |= hold->stale || (hold->standing && !standing) ? 0 : hold->claim;
@@ -133,7 +137,7 @@ static uint32_t claims(const struct port *port, bool standing)
  *
  * Return: set of addresses
  */
-uint32_t holds_claims(const struct port *port)
+uint64_t holds_claims(const struct port *port)
 {
 	return claims(port, true);
 }
@@ -146,7 +150,7 @@ uint32_t holds_claims(const struct port *port)
  */
 static bool backs(const struct netns *ns, const struct cover *cover, const struct hold *hold)
 {
-	if (hold->stale)
+	if (hold->stale || (hold->address != PRIV_ANY_ADDRESS && proxied_row(hold->address)))
 		return false;
 	if (!cover->holder.families)
 		return hold->claim >> cover->index & 1;
@@ -162,13 +166,13 @@ static bool backs(const struct netns *ns, const struct cover *cover, const struc
  */
 void holds_settle(struct netns *ns, struct port *port)
 {
-	uint32_t marks = claims(port, false) & holds_covered(ns, port), changed = marks ^ port->marked;
+	uint64_t marks = claims(port, false) & (holds_covered(ns, port) | PROXIED), changed = marks ^ port->marked;
 	struct cover *cover, *next;
 	struct hold *hold;
 	unsigned i;
 
 	port->marked = marks;
-	for (i = 0; i < STEER_ADDRESSES_MAX; i++)
+	for (i = 0; i < STEER_ROWS_MAX; i++)
 		if (changed >> i & 1)
 			steering_hold(ns, i, port->class, port->number, marks >> i & 1);
 	for (cover = LIST_FIRST(&port->covers); cover; cover = next) {

@@ -21,7 +21,7 @@ struct hold {
 	struct port *port;
 	uint64_t deadline_ns; /* 0: it has references, or is being made */
 	uint32_t references;
-	uint32_t claim; /* set of addresses */
+	uint64_t claim; /* set of rows */
 	uint32_t slice, uid;
 	uint8_t address; /* index, or PRIV_ANY_ADDRESS */
 	uint8_t family;  /* with PRIV_ANY_ADDRESS; else 0 */
@@ -41,7 +41,7 @@ struct port {
 	LIST_ENTRY(port) in_table;
 	LIST_HEAD(, hold) holds; /* never empty, but while a request is served */
 	LIST_HEAD(, cover) covers;
-	uint32_t marked; /* set of addresses on which steering regards it as held */
+	uint64_t marked; /* set of rows on which steering regards it as held */
 	uint16_t number;
 	uint8_t class;
 };
@@ -73,20 +73,20 @@ struct job {
 	uint16_t failed; /* port of the one that could not be made */
 };
 
-/* holds.c; sets of addresses are masks by index in ns->address */
+/* holds.c; sets of rows are masks by index in ns->address */
 unsigned holds_families(int family); /* HOLDER_ bits */
-uint32_t holds_rows(const struct netns *ns, unsigned families, const struct scope *scope, bool present);
-uint32_t holds_claim(const struct netns *ns, unsigned slice, uint8_t address, uint8_t family);
-uint32_t holds_claims(const struct port *port);
-uint32_t holds_covered(const struct netns *ns, const struct port *port);
+uint64_t holds_rows(const struct netns *ns, unsigned families, const struct scope *scope, bool present);
+uint64_t holds_claim(const struct netns *ns, unsigned slice, uint8_t address, uint8_t family);
+uint64_t holds_claims(const struct port *port);
+uint64_t holds_covered(const struct netns *ns, const struct port *port);
 struct hold *holds_find(const struct port *port, uint8_t address, uint8_t family, uint32_t slice, uint32_t uid);
 struct port *holds_port(struct netns *ns, uint8_t class, uint16_t number);
 void holds_end(struct netns *ns, struct hold *hold);
 void holds_settle(struct netns *ns, struct port *port);
 
 /* covers.c */
-int covers_plan(struct job *job, const struct netns *ns, struct port *port, const struct hold *hold, uint32_t wanted);
-int covers_plan_each(struct job *job, const struct netns *ns, struct port *port, uint32_t set);
+int covers_plan(struct job *job, const struct netns *ns, struct port *port, const struct hold *hold, uint64_t wanted);
+int covers_plan_each(struct job *job, const struct netns *ns, struct port *port, uint64_t set);
 int covers_make(struct job *job, const struct netns *ns);
 void covers_finish(struct job *job, struct reserve *r, bool keep);
 size_t covers_room(const struct reserve *r);

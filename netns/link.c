@@ -464,10 +464,13 @@ static bool covered(const struct netns *ns, const struct conf *conf, const struc
 	for (unsigned i = 0; i < conf->slices; i++)
 		if (conf->slice[i].number == steer->slice && permit_is_in(conf, &conf->slice[i], ns))
 			slice = &conf->slice[i];
-	for (unsigned class = 0; slice && class < STEER_LINK_CLASSES; class ++)
-		if (steer->hi[class] &&
-		    !permit_has_range(ns, slice, (enum steer_class) class, steer->lo[class], steer->hi[class]))
+	for (unsigned class = 0; slice && class < STEER_LINK_CLASSES; class ++) {
+		const struct policy_range range = {
+			.class = (uint8_t) class, .lo = steer->lo[class], .hi = steer->hi[class]};
+
+		if (range.hi && !permit_has_range(ns, slice, PRIV_ANY_ADDRESS, &range))
 			slice = NULL;
+	}
 	return slice;
 }
 

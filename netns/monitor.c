@@ -98,6 +98,21 @@ static void ports_text(const struct netns *ns, const struct claim *p, char text[
 }
 
 /**
+ * row_text() - an own address or a proxied prefix in words
+ * @row: which
+ * @text: filled in
+ */
+static void row_text(const struct netns_address *row, char text[static ADDR_TEXT_MAX])
+{
+	const struct prefix prefix = {.addr = row->addr, .len = row->len};
+
+	if (row->len == 128)
+		addr_text(&row->addr, text);
+	else
+		prefix_text(&prefix, text);
+}
+
+/**
  * log_reservation() - one line for each grant and refusal
  * @m: the monitor
  * @slice: whose
@@ -112,7 +127,7 @@ static void log_reservation(struct monitor *m, const struct conf_slice *slice, c
 	struct log_limit *limit = &m->slice_limit[slice->number];
 
 	if (p->address != PRIV_ANY_ADDRESS)
-		addr_text(&m->netns[p->netns]->address[p->address].addr, address);
+		row_text(&m->netns[p->netns]->address[p->address], address);
 	ports_text(m->netns[p->netns], p, ports);
 	if (!error)
 		log_limited(limit, LOG_INFO, "slice %s: uid %u gets %s on %s", slice->name, p->uid, ports, address);

@@ -17,9 +17,10 @@ struct reserve;
 struct uplinks;
 struct links;
 
-/* One of the namespace's own unicast addresses. Its index never changes while the namespace is attached. */
+/* A row of steer.h: an own unicast address, or a proxied prefix. Its index never changes while the namespace is attached. */
 struct netns_address {
-	struct addr addr;
+	struct addr addr; /* the first of a prefix */
+	uint8_t len;	  /* bits that count: 128 of an own address */
 	bool present;
 };
 
@@ -34,8 +35,9 @@ struct netns {
 	unsigned tun_ifindex, helper_ifindex, tap_ifindex;
 	char tun_name[IFNAMSIZ], helper_name[IFNAMSIZ], tap_name[IFNAMSIZ];
 	uint32_t mtu;	 /* smallest of its uplinks, lo left out; 1500 while there is none */
-	unsigned addresses; /* rows used below, present or not */
-	struct netns_address address[STEER_ADDRESSES_MAX];
+	unsigned addresses; /* rows of own addresses used below, present or not: the first ones */
+	unsigned proxied;   /* rows of proxied prefixes used, from STEER_ADDRESSES_MAX on */
+	struct netns_address address[STEER_ROWS_MAX];
 	struct grants grants;
 	struct steering *steering;
 	struct reserve *reserve;
@@ -48,6 +50,12 @@ int netns_call(const struct netns *ns, int (*fn)(void *arg), void *arg);
 
 /* Its cookie, as enter_cookie(); 0 when it cannot be had */
 uint64_t netns_cookie(const struct netns *ns);
+
+/* Whether a row is used */
+static inline bool netns_has_row(const struct netns *ns, unsigned row)
+{
+	return row < STEER_ADDRESSES_MAX ? row < ns->addresses : row - STEER_ADDRESSES_MAX < ns->proxied;
+}
 
 /* Whether a device of the namespace is one that tun.c made */
 static inline bool netns_made(const struct netns *ns, unsigned ifindex)

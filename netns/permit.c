@@ -3,9 +3,9 @@
  * permit.c: what steering may let through, from the configuration
  *
  * Each port of each of a namespace's addresses belongs to one slice or to
- * nobody. After a change the whole table of an address is written again, run
- * by run: a port that keeps its slice is written with what it was, so there
- * is no moment in which it is closed.
+ * nobody, and a proxied prefix belongs to one slice whole. After a change the whole table of such a row is written
+ * again, run by run: a port that keeps its slice is written with what it was, so there is no moment in which it is
+ * closed.
  */
 #include "permit.h"
 
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "proxied.h"
 #include "steering.h"
 #include "util.h"
 
@@ -31,14 +32,17 @@ bool permit_is_in(const struct conf *conf, const struct conf_slice *slice, const
 }
 
 /**
- * permit_has_address() - whether an address is a slice's
+ * permit_has_row() - whether an address or a proxied prefix is a slice's
+ * @ns: its namespace
  * @slice: the slice
- * @addr: an address of its namespace
+ * @row: which
  */
-bool permit_has_address(const struct conf_slice *slice, const struct addr *addr)
+bool permit_has_row(const struct netns *ns, const struct conf_slice *slice, unsigned row)
 {
+	if (proxied_row(row))
+		return proxied_owns(ns, slice, row);
 	for (unsigned i = 0; i < slice->addresses; i++)
-		if (addr_eq(&slice->address[i], addr))
+		if (addr_eq(&slice->address[i], &ns->address[row].addr))
 			return true;
 	return slice->addresses == 0;
 }
@@ -47,25 +51,27 @@ bool permit_has_address(const struct conf_slice *slice, const struct addr *addr)
  * permit_has_range() - whether ports are all a slice's
  * @ns: its namespace
  * @slice: the slice
- * @class: the class
- * @lo: first port
- * @hi: last port
+ * @address: a row of the slice's, or PRIV_ANY_ADDRESS
+ * @range: class and ports
  *
- * The relay's own check: what it may grant is what the monitor will hold.
+ * The relay's own check: what it may grant is what the monitor will hold. Of a
+ * proxied prefix every port is its slice's.
  */
-bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, enum steer_class class, uint16_t lo,
-		      uint16_t hi)
+bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, uint8_t address,
+		      const struct policy_range *range)
 {
 	struct policy_slice owns = {.ranges = slice->ranges};
-	unsigned slot = lo;
+	unsigned slot = range->lo;
 
-	if (class == CLASS_GRANT) {
-		while (slot <= hi && grants_owns(ns, slice, slot))
+	if (range->class == CLASS_GRANT) {
+		while (slot <= range->hi && grants_owns(ns, slice, slot))
 			slot++;
-		return slot > hi;
+		return slot > range->hi;
 	}
+	if (address != PRIV_ANY_ADDRESS && proxied_row(address))
+		return true;
 	memcpy(owns.range, slice->range, sizeof(owns.range));
-	return policy_slice_owns(&owns, class, lo, hi);
+	return policy_slice_owns(&owns, range->class, range->lo, range->hi);
 }
 
 /**
@@ -74,14 +80,17 @@ bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, en
  * @owner: slice number of each port
  * @slice: the slice
  * @class: the class
+ * @all: all of them, unless the class has no ports
  */
 static void claim(const struct netns *ns, uint16_t owner[static STEER_PORTS], const struct conf_slice *slice,
-		  enum steer_class class)
+		  enum steer_class class, bool all)
 {
+	for (unsigned port = 0; all && class < STEER_PORT_CLASSES && port < STEER_PORTS; port++)
+		owner[port] = (uint16_t)slice->number;
 	for (unsigned slot = 1; class == CLASS_GRANT && slice->grants && slot < STEER_GRANT_SLOTS; slot++)
 		if (grants_owns(ns, slice, slot))
 			owner[slot] = (uint16_t)slice->number;
-	for (unsigned i = 0; i < slice->ranges; i++) {
+	for (unsigned i = 0; !all && i < slice->ranges; i++) {
 		const struct policy_range *range = &slice->range[i];
 
 		for (unsigned port = range->lo; range->class == class && port <= range->hi; port++)
@@ -90,9 +99,9 @@ static void claim(const struct netns *ns, uint16_t owner[static STEER_PORTS], co
 }
 
 /**
- * permit_class() - write again whose the ports of one class of one address are
+ * permit_class() - write again whose the ports of one class of one row are
  * @ns: the namespace
- * @index: of the address
+ * @index: of the row
  * @class: the class
  * @owner: slice number of each port
  *
@@ -117,10 +126,10 @@ static int permit_class(struct netns *ns, unsigned index, enum steer_class class
 }
 
 /**
- * permit_address() - write again whose the ports of one address are, and whether it is there
+ * permit_address() - write again whose the ports of one row are, and whether it is there
  * @ns: the namespace
  * @conf: configuration
- * @index: of the address
+ * @index: of the row
  *
  * Return: 0, or -1 and errno.
  */
@@ -131,9 +140,8 @@ int permit_address(struct netns *ns, const struct conf *conf, unsigned index)
 	for (enum steer_class class = 0; class < STEER_CLASSES; class ++) {
 		memset(owner, 0, sizeof(owner));
 		for (unsigned i = 0; i < conf->slices; i++)
-			if (permit_is_in(conf, &conf->slice[i], ns) &&
-			    permit_has_address(&conf->slice[i], &ns->address[index].addr))
-				claim(ns, owner, &conf->slice[i], class);
+			if (permit_is_in(conf, &conf->slice[i], ns) && permit_has_row(ns, &conf->slice[i], index))
+				claim(ns, owner, &conf->slice[i], class, proxied_row(index));
 		if (permit_class(ns, index, class, owner) < 0)
 			return -1;
 	}
@@ -237,8 +245,8 @@ int permit_all(struct netns *ns, const struct conf *conf)
 			return -1;
 	if (grants_refit(ns, conf) < 0)
 		return -1;
-	for (unsigned index = 0; index < ns->addresses; index++)
-		if (permit_address(ns, conf, index) < 0)
+	for (unsigned row = 0; row < STEER_ROWS_MAX; row++)
+		if (netns_has_row(ns, row) && permit_address(ns, conf, row) < 0)
 			return -1;
 	return 0;
 }

@@ -11,8 +11,8 @@
 #include "netns.h"
 
 bool permit_is_in(const struct conf *conf, const struct conf_slice *slice, const struct netns *ns);
-bool permit_has_address(const struct conf_slice *slice, const struct addr *addr);
-bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, enum steer_class class, uint16_t lo, uint16_t hi);
+bool permit_has_row(const struct netns *ns, const struct conf_slice *slice, unsigned row);
+bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, uint8_t address, const struct policy_range *range);
 int permit_address(struct netns *ns, const struct conf *conf, unsigned index);
 int permit_all(struct netns *ns, const struct conf *conf);
 

@@ -31,6 +31,7 @@
 
 #include "holds.h"
 #include "priv.h"
+#include "proxied.h"
 #include "reserve.h"
 #include "util.h"
 
@@ -71,6 +72,8 @@ static bool owns(const struct netns *ns, const struct conf_slice *slice, unsigne
 {
 	unsigned i;
 
+	if (address != PRIV_ANY_ADDRESS && proxied_row(address))
+		return proxied_owns(ns, slice, address) && (class != CLASS_GRANT || grants_owns(ns, slice, port));
 	for (i = 0; i < slice->ranges; i++)
 		if (slice->range[i].class == class && slice->range[i].lo <= port && port <= slice->range[i].hi)
 			break;
@@ -104,7 +107,7 @@ static int check_request(const struct netns *ns, const struct conf_slice *slice,
 		return EINVAL;
 	if (any && request->family != AF_UNSPEC && request->family != AF_INET && request->family != AF_INET6)
 		return EINVAL;
-	if (!any && request->address >= ns->addresses)
+	if (!any && !(netns_has_row(ns, request->address) && ns->address[request->address].present))
 		return EADDRNOTAVAIL;
 	for (p = request->lo; p <= request->hi; p++)
 		if (!owns(ns, slice, request->class, (uint16_t)p, request->address)) {
@@ -112,8 +115,9 @@ static int check_request(const struct netns *ns, const struct conf_slice *slice,
 			return EACCES;
 		}
 	/* "any" of all addresses can be held before there is one; named addresses cannot */
-	if ((!any || slice->addresses) && !(holds_claim(ns, slice->number, request->address, request->family) &
-					    holds_rows(ns, HOLDER_BOTH, NULL, true)))
+	if (any && slice->addresses &&
+	    !(holds_claim(ns, slice->number, request->address, request->family) &
+	      holds_rows(ns, HOLDER_BOTH, NULL, true)))
 		return EADDRNOTAVAIL;
 	return 0;
 }
@@ -125,7 +129,7 @@ static int check_request(const struct netns *ns, const struct conf_slice *slice,
  * @request: request
  * @wanted: addresses that it is about
  */
-static bool in_the_way(const struct hold *hold, unsigned slice, const struct priv_reserve *request, uint32_t wanted)
+static bool in_the_way(const struct hold *hold, unsigned slice, const struct priv_reserve *request, uint64_t wanted)
 {
 	if (hold->stale || hold->standing || (hold->slice == slice && hold->uid == request->uid))
 		return false;
@@ -168,7 +172,7 @@ static void let_wait(struct netns *ns, struct hold *hold, unsigned ms)
 static int prepare(struct netns *ns, unsigned slice, const struct priv_reserve *request, uint16_t number,
 		   struct job *job)
 {
-	uint32_t wanted = holds_claim(ns, slice, request->address, request->family);
+	uint64_t wanted = holds_claim(ns, slice, request->address, request->family);
 	struct port *port = holds_port(ns, request->class, number);
 	struct hold *hold;
 
@@ -325,7 +329,7 @@ int reserve_release(struct netns *ns, const struct priv_release *request, unsign
  * @class: protocol class
  * @port: port
  *
- * Return: set of addresses
+ * Return: set of rows; none that is proxied
  */
 uint64_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port)
 {

@@ -4,7 +4,7 @@
  *
  * steer_in sits on the ingress of every uplink, lo included. It takes a packet
  * off the host's path only when everything holds: the monitor is alive, the
- * destination is an address of this namespace, its port belongs to a slice
+ * destination is an address of this namespace or in a proxied prefix, its port belongs to a slice
  * (`allowed`), the reservation of the port is held, and the relay has opened it
  * (`open`). Then the packet goes into the TUN, or is dropped because the slice
  * is over its share of the ring or its rate. All other traffic is answered
@@ -12,11 +12,12 @@
  * steering were not there.
  *
  * steer_out sits on the ingress of the TUN and sees what the relay wrote. It
- * believes nothing of it: only a packet from an address of this namespace and
+ * believes nothing of it: only a packet from such an address and
  * from a held port of a slice leaves, and only to a destination that is
  * neither special nor denied. The namespace's own addresses are reached
  * through the ingress of lo, where steer_in sees the packet again, so that two
- * flows of one host can talk; all others by a route look-up on behalf of the
+ * flows of one host can talk; so are proxied addresses, which would come back from the
+ * wire, where a flow is open; all others by a route look-up on behalf of the
  * helper device. It answers redirect or drop and nothing else, so no packet of
  * the relay ever enters the host's own forwarding path.
  *
@@ -81,8 +82,55 @@ static __always_inline int local_index(const union address *address, __u8 versio
 }
 
 /**
+ * row_of() - row of an own address, or of the proxied prefix that an address is in
+ * @address: as it stands in a packet
+ * @version: IP version of that packet
+ *
+ * Return: index into the blocks, or NOT_FOUND.
+ */
+__noinline int row_of(const union address *address, __u8 version)
+{
+	struct steer_proxied prefix = {.len = 128};
+	__u32 *row;
+	int index;
+
+	if (!address)
+		return NOT_FOUND;
+	index = local_index(address, version);
+	if (index >= 0 || is_loopback(address, version))
+		return index;
+	prefix.addr = address->key;
+	row = bpf_map_lookup_elem(&proxied, &prefix);
+	return row ? (int)*row : NOT_FOUND;
+}
+
+/**
+ * is_proxied() - is a row one of proxied prefixes?
+ * @row: index
+ */
+static __always_inline bool is_proxied(__u32 row)
+{
+	return row >= STEER_ADDRESSES_MAX;
+}
+
+/**
+ * has_id() - is this an ICMP message that a flow on its identifier gets?
+ * @row: that it is for
+ * @version: IP version
+ * @type: ICMP type
+ *
+ * Requests to an own address are the host's to answer. Nobody but a flow answers on a proxied one.
+ *
+ * Return: false for all but replies, and requests to a proxied address.
+ */
+static __always_inline bool has_id(__u32 row, __u8 version, __u8 type)
+{
+	return is_reply(version, type) || (is_proxied(row) && is_request(version, type));
+}
+
+/**
  * owner() - the slice that holds a port
- * @index: of the local address
+ * @index: of the local address or its prefix
  * @end: class and port
  *
  * Return: slice number, 0 if the port belongs to nobody or is not held.
@@ -105,7 +153,7 @@ static __always_inline __u32 owner(__u32 index, const struct end *end)
 
 /**
  * opened() - what the relay says of a port
- * @index: of the local address
+ * @index: of the local address or its prefix
  * @end: class and port
  *
  * Return: STEER_CLOSED, STEER_PACKET_TUN or STEER_LINK.
@@ -139,7 +187,7 @@ static __always_inline __u32 link_at(__u32 slice, const struct end *end)
 
 /**
  * steered() - where packets to a port go
- * @index: of the local address
+ * @index: of the local address or its prefix
  * @end: class and port
  * @link: result: number of the link, 0 for the packet TUN
  *
@@ -354,11 +402,12 @@ static __always_inline bool inner_end(struct __sk_buff *skb, const struct packet
  * receiver() - the local end that a packet is for
  * @skb: packet
  * @p: its headers, of an unfragmented packet or first fragment
+ * @row: of its destination
  * @end: result
  *
  * Return: false if it has none that could be steered.
  */
-static __always_inline bool receiver(struct __sk_buff *skb, const struct packet *p, struct end *end)
+static __always_inline bool receiver(struct __sk_buff *skb, const struct packet *p, __u32 row, struct end *end)
 {
 	int class = class_of(p);
 	union transport head;
@@ -369,7 +418,7 @@ static __always_inline bool receiver(struct __sk_buff *skb, const struct packet 
 		return false;
 	if (class == CLASS_ICMP && is_error(p->version, head.icmp.type))
 		return inner_end(skb, p, end);
-	if (class == CLASS_ICMP && !is_reply(p->version, head.icmp.type))
+	if (class == CLASS_ICMP && !has_id(row, p->version, head.icmp.type))
 		return false;
 	end->class = class;
 	end->port = bpf_ntohs(class == CLASS_ICMP ? head.icmp.id : head.port.dest);
@@ -432,13 +481,13 @@ static __always_inline struct fragment_owner *first_of(void *map, const struct p
  * @skb: packet
  * @p: its headers
  *
- * Return: false if its source is special, or our own on another device than lo.
+ * Return: false if its source is special, or an own or proxied address on another device than lo.
  */
 static __always_inline bool source_ok(struct __sk_buff *skb, const struct packet *p)
 {
 	if (is_loopback(&p->src, p->version) || is_multicast(&p->src, p->version))
 		return false;
-	return skb->ifindex == LO_IFINDEX || local_index(&p->src, p->version) < 0;
+	return skb->ifindex == LO_IFINDEX || row_of(&p->src, p->version) < 0;
 }
 
 /**
@@ -457,7 +506,7 @@ int steer_in(struct __sk_buff *skb)
 
 	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || !parse(skb, &p) || p.on_way)
 		return TC_ACT_UNSPEC;
-	index = local_index(&p.dst, p.version);
+	index = row_of(&p.dst, p.version);
 	if (index < 0 || !alive() || !source_ok(skb, &p))
 		return TC_ACT_UNSPEC;
 	if (p.later) {
@@ -465,7 +514,7 @@ int steer_in(struct __sk_buff *skb)
 		if (first)
 			to = *first;
 	} else {
-		if (receiver(skb, &p, &end))
+		if (receiver(skb, &p, index, &end))
 			to.slice = steered(index, &end, &to.link);
 		if (p.more)
 			note_first(&fragments, &p, &to);
@@ -596,7 +645,7 @@ static __always_inline enum steer_reason follow_sent(const struct packet *p, __u
 static __always_inline enum steer_reason sending_slice(struct __sk_buff *skb, const struct packet *p,
 						       union transport *head, __u32 *slice)
 {
-	int index = local_index(&p->src, p->version);
+	int index = row_of(&p->src, p->version);
 	enum steer_reason reason;
 	struct end end;
 
@@ -749,35 +798,52 @@ static __always_inline int send_remote(struct __sk_buff *skb, const struct packe
 }
 
 /**
- * local_ok() - may a slice reach this port of the host itself?
+ * is_taken() - is a flow or link open where a packet goes?
  * @skb: packet
  * @p: headers
- * @head: transport header, unless it is a later fragment, whose first may then
- * @index: of the destination address
- * @conf: the slice
+ * @head: transport header
+ * @row: of its destination
  *
  * Where the protocol has no ports both ends are of the same slot.
- *
- * Return: true if a flow is open there, or the slice may reach host sockets.
  */
-static __always_inline bool local_ok(struct __sk_buff *skb, const struct packet *p, const union transport *head,
-				     __u32 index, const struct steer_slice *conf)
+static __always_inline bool is_taken(struct __sk_buff *skb, const struct packet *p, const union transport *head,
+				     __u32 row)
 {
 	int class = class_of(p);
 	struct end end = {.class = class};
 	__u32 link;
 
-	if (conf->flags & STEER_LOCAL || p->later)
-		return true;
 	end.port = bpf_ntohs(head->port.dest);
 	if (class < 0)
-		return grant_end(skb, p, &end) && steered(index, &end, &link) != 0;
+		return grant_end(skb, p, &end) && steered(row, &end, &link) != 0;
 	if (class == CLASS_ICMP) {
-		if (!is_reply(p->version, head->icmp.type))
+		if (!has_id(row, p->version, head->icmp.type))
 			return false;
 		end.port = bpf_ntohs(head->icmp.id);
 	}
-	return steered(index, &end, &link) != 0;
+	return steered(row, &end, &link) != 0;
+}
+
+/**
+ * local_reason() - may a slice reach this port of the host itself, or of a proxied address?
+ * @skb: packet
+ * @p: headers
+ * @head: transport header, unless it is a later fragment, whose first may then
+ * @row: of its destination
+ * @conf: the slice
+ *
+ * On a proxied address there is nobody but flows, and a packet for it that
+ * left the host would come back.
+ *
+ * Return: why not, STEER_REASONS_N if a flow is open there, or the slice may reach host sockets.
+ */
+static __always_inline enum steer_reason local_reason(struct __sk_buff *skb, const struct packet *p,
+						      const union transport *head, __u32 row,
+						      const struct steer_slice *conf)
+{
+	if (p->later || (conf->flags & STEER_LOCAL && !is_proxied(row)) || is_taken(skb, p, head, row))
+		return STEER_REASONS_N;
+	return is_proxied(row) ? STEER_OUT_NO_ROUTE : STEER_OUT_LOCAL;
 }
 
 /**
@@ -811,11 +877,12 @@ int steer_out(struct __sk_buff *skb)
 		return refuse(slice, STEER_OUT_FRAGMENT);
 	if (!rate_ok(conf, slice, BUCKET_OUT_PACKETS, skb))
 		return refuse(slice, STEER_OUT_RATE);
-	index = local_index(&p.dst, p.version);
-	if (index < 0)
-		action = send_remote(skb, &p, &head, slice);
-	else
-		action = local_ok(skb, &p, &head, index, conf) ? send_local(skb, slice) : refuse(slice, STEER_OUT_LOCAL);
+	index = row_of(&p.dst, p.version);
+	if (index >= 0)
+		reason = local_reason(skb, &p, &head, index, conf);
+	if (reason != STEER_REASONS_N)
+		return refuse(slice, reason);
+	action = index < 0 ? send_remote(skb, &p, &head, slice) : send_local(skb, slice);
 	if (p.more && !p.later && action != TC_ACT_SHOT)
 		note_first(&sent, &p, &(struct fragment_owner){.slice = slice});
 	return action;

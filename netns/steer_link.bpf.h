@@ -455,14 +455,14 @@ static __always_inline int link_send(struct __sk_buff *skb, const struct packet 
 {
 	struct steer_link_traffic *count = bpf_map_lookup_elem(&link_traffic, &number);
 	struct steer_slice *conf = bpf_map_lookup_elem(&slices, &slice);
-	int index = local_index(&p->dst, p->version);
+	int index = row_of(&p->dst, p->version);
 	struct hop hop = {};
 	enum steer_reason reason;
 
 	if (!conf || !count)
 		return TC_ACT_SHOT;
 	if (index >= 0)
-		reason = local_ok(skb, p, head, index, conf) ? STEER_REASONS_N : STEER_OUT_LOCAL;
+		reason = local_reason(skb, p, head, index, conf);
 	else
 		reason = route(skb, p, head, largest(skb, p), &hop);
 	if (reason == STEER_REASONS_N && !rate_ok(conf, slice, BUCKET_OUT_PACKETS, skb))

@@ -38,6 +38,14 @@ struct {
 	__type(value, __u32);
 } addresses SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, STEER_PROXIED_MAX);
+	__type(key, struct steer_proxied);
+	__type(value, __u32);
+} proxied SEC(".maps");
+
 struct allowed_block {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

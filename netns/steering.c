@@ -416,22 +416,39 @@ void steering_beat(struct netns *ns)
 }
 
 /**
- * steering_address() - an address of the namespace came or went
+ * set_row() - enter a row into a map, or take it out
+ * @map: fd
+ * @key: of the row
+ * @row: its index
+ * @present: which of the two
+ *
+ * Return: 0, or -1 and errno.
+ */
+static int set_row(int map, const void *key, uint32_t row, bool present)
+{
+	if (present)
+		return bpf_map_update_elem(map, key, &row, BPF_ANY) ? -1 : 0;
+	return bpf_map_delete_elem(map, key) && errno != ENOENT ? -1 : 0;
+}
+
+/**
+ * steering_address() - an address of the namespace, or a proxied prefix, came or went
  * @ns: the namespace
- * @index: of the address in ns->address
+ * @index: of the row in ns->address
  * @present: whether it is there
  *
  * Return: 0, or -1 and errno.
  */
 int steering_address(struct netns *ns, unsigned index, bool present)
 {
-	int map = bpf_map__fd(ns->steering->bpf->maps.addresses);
-	const struct addr *address = &ns->address[index].addr;
-	const uint32_t value = index;
+	const struct steer_bpf *bpf = ns->steering->bpf;
+	const struct netns_address *row = &ns->address[index];
+	struct steer_proxied prefix = {.len = row->len};
 
-	if (present)
-		return bpf_map_update_elem(map, address, &value, BPF_ANY) ? -1 : 0;
-	return bpf_map_delete_elem(map, address) && errno != ENOENT ? -1 : 0;
+	if (index < STEER_ADDRESSES_MAX)
+		return set_row(bpf_map__fd(bpf->maps.addresses), &row->addr, index, present);
+	memcpy(&prefix.addr, &row->addr, sizeof(prefix.addr));
+	return set_row(bpf_map__fd(bpf->maps.proxied), &prefix, index, present);
 }
 
 /**

@@ -40,6 +40,7 @@
 #include "log.h"
 #include "netlink.h"
 #include "pkt.h"
+#include "proxied.h"
 #include "route.h"
 #include "steering.h"
 #include "sysctl.h"
@@ -134,7 +135,7 @@ static void take_address(const struct nlmsghdr *message, void *arg)
 		return;
 	}
 	if (row == ns->addresses)
-		ns->address[ns->addresses++] = (struct netns_address){.addr = addr};
+		ns->address[ns->addresses++] = (struct netns_address){.addr = addr, .len = 128};
 	u->seen[row] = true;
 }
 
@@ -578,14 +579,24 @@ static bool own_address(const struct netns *ns, const struct addr *addr)
  * @source: filled in: the address that the kernel would send from; for an own address, itself
  * @mtu: filled in: largest IP packet, bytes
  *
+ * To a proxied address nothing goes but what stays in the namespace, whatever the routes say. Where
+ * they give no source, as that of a blackhole, it is said to be the address itself, which is no answer for anybody
+ * else.
+ *
  * Return: 0, or -1 and ENETUNREACH unless it is an own address or leaves by unicast through an uplink.
  */
 int uplink_route(struct netns *ns, const struct addr *destination, struct addr *source, uint32_t *mtu)
 {
 	struct route route;
 	const struct device *device;
+	int asked = route_ask(ns->uplinks->query, destination, &route);
 
-	if (route_ask(ns->uplinks->query, destination, &route) < 0)
+	if (!own_address(ns, destination) && proxied_has(ns, destination)) {
+		*source = asked == 0 && route.sourced ? route.source : *destination;
+		*mtu = PKT_MAX;
+		return 0;
+	}
+	if (asked < 0)
 		goto unreachable;
 	if (route.type == RTN_LOCAL && own_address(ns, destination)) {
 		*source = *destination;

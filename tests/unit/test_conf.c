@@ -21,6 +21,13 @@
 	key ": \"" name "\" is the kernel's overflow id (65534), which unmapped users of other user namespaces "     \
 	    "appear as too; it needs overflow_id = yes\n"
 
+#define NO_PREFIX "is neither an address nor a prefix (ADDRESS/LENGTH, no bits set behind the length)\n"
+#define SPECIAL ", which cannot be a slice's\n"
+#define EIGHT(a)                                                                                                     \
+	"10." a ".0.0/24, 10." a ".1.0/24, 10." a ".2.0/24, 10." a ".3.0/24, 10." a ".4.0/24, 10." a                 \
+	".5.0/24, 10." a ".6.0/24, 10." a ".7.0/24"
+#define PREFIXES EIGHT("1") ", " EIGHT("2") ", " EIGHT("3") ", " EIGHT("4")
+
 static char dir[] = "/tmp/test_conf.XXXXXX";
 static char errors[65536];
 
@@ -165,8 +172,8 @@ static const struct {
 	 MAIN ":3: netns \"x\" and \"y\" have the same path\n"},
 	{"\nnetns \"x\" { }\n" SLICE(""), MAIN ":2: netns \"x\" and \"default\" have the same path\n"},
 	/* slice values */
-	{"\nslice \"a\" { users = root }",
-	 MAIN ":2: slice \"a\" has no ports: give it tcp, udp, icmp, sctp, dccp, udplite, gre or protocols\n"},
+	{"\nslice \"a\" { users = root }", MAIN
+	 ":2: slice \"a\" has no ports: give it tcp, udp, icmp, sctp, dccp, udplite, gre, protocols or proxied\n"},
 	{"\nslice \"a\" { tcp = 5000 }", MAIN ":2: slice \"a\" has neither users nor groups\n"},
 	{SLICE("\nnetns = x"), MAIN ":2: slice \"a\": there is no netns \"x\"\n"},
 	{SLICE("\nnetns = X"), MAIN ":2: netns: \"X\" is not a name (a-z, 0-9, \"_-\", 1 to 31)\n"},
@@ -244,6 +251,48 @@ static const struct {
 	{SLICE("gre = 0-999") "\nslice \"b\" { gre = 1000-1024 users = root }\nslice \"c\" { gre = 2000 users = root "
 			      "}",
 	 MAIN ":2: slice \"b\": with it netns \"default\" has more than 1024 GRE keys and protocols\n"},
+	/* proxied prefixes */
+	{SLICE("\nproxied = {192.0.2.1/24, '2001:db8::1/64', x, 192.0.2.0/33, ''}"),
+	 MAIN ":2: proxied: \"192.0.2.1/24\" " NO_PREFIX MAIN ":2: proxied: \"2001:db8::1/64\" " NO_PREFIX MAIN
+	      ":2: proxied: \"x\" " NO_PREFIX MAIN ":2: proxied: \"192.0.2.0/33\" " NO_PREFIX MAIN
+	      ":2: proxied: \"\" " NO_PREFIX},
+	{SLICE("\nproxied = {0.0.0.0/0, 0.1.2.3, 127.0.0.1, 169.254.0.0/24, 192.0.0.0/24, 224.0.0.1, 240.0.0.0/4, "
+	       "255.255.255.255}"),
+	 MAIN ":2: proxied: 0.0.0.0/0 overlaps 0.0.0.0/8" SPECIAL MAIN
+	      ":2: proxied: 0.1.2.3 overlaps 0.0.0.0/8" SPECIAL MAIN
+	      ":2: proxied: 127.0.0.1 overlaps 127.0.0.0/8" SPECIAL MAIN
+	      ":2: proxied: 169.254.0.0/24 overlaps 169.254.0.0/16" SPECIAL MAIN
+	      ":2: proxied: 192.0.0.0/24 overlaps 192.0.0.8/32" SPECIAL MAIN
+	      ":2: proxied: 224.0.0.1 overlaps 224.0.0.0/3" SPECIAL MAIN
+	      ":2: proxied: 240.0.0.0/4 overlaps 224.0.0.0/3" SPECIAL MAIN
+	      ":2: proxied: 255.255.255.255 overlaps 224.0.0.0/3" SPECIAL},
+	{SLICE("\nproxied = {'::/0', '::1', '::ffff:192.0.2.1', '::ffff:0:0/96', 'fe80::/64', 'ff02::1', "
+	       "'64:ff9b:1::/64', 'fe00::/7'}"),
+	 MAIN ":2: proxied: ::/0 overlaps ::/8" SPECIAL MAIN ":2: proxied: ::1 overlaps ::/8" SPECIAL MAIN
+	      ":2: proxied: ::ffff:192.0.2.1 overlaps ::/8" SPECIAL MAIN
+	      ":2: proxied: ::ffff:0:0/96 overlaps ::/8" SPECIAL MAIN
+	      ":2: proxied: fe80::/64 overlaps fe80::/10" SPECIAL MAIN
+	      ":2: proxied: ff02::1 overlaps ff00::/8" SPECIAL MAIN
+	      ":2: proxied: 64:ff9b:1::/64 overlaps ::/8" SPECIAL MAIN
+	      ":2: proxied: fe00::/7 overlaps fe80::/10" SPECIAL},
+	{SLICE("\nproxied = {198.51.100.0/24,\n198.51.100.64/28}"),
+	 MAIN ":3: proxied: 198.51.100.64/28 overlaps 198.51.100.0/24 of the same slice\n"},
+	{SLICE("\nproxied = {'2001:db8:9::7', '2001:db8:9::/64'}"),
+	 MAIN ":2: proxied: 2001:db8:9::/64 overlaps 2001:db8:9::7/128 of the same slice\n"},
+	{SLICE("\nproxied = {" PREFIXES ",\n203.0.113.1}"), MAIN ":3: proxied: more than 32\n"},
+	{SLICE("proxied = {" PREFIXES "}") "\nslice \"b\" { proxied = 203.0.113.1 users = root }",
+	 MAIN ":2: slice \"b\": with it netns \"default\" has more than 32 proxied prefixes\n"},
+	{SLICE("proxied = {198.51.100.64/28, '2001:db8:9::/64'}") "\nslice \"b\" { proxied = {198.51.100.79, "
+								  "'2001:db8:9::/48'} users = root }",
+	 MAIN ":2: slice \"b\": proxied 198.51.100.79/32 overlaps 198.51.100.64/28 of slice \"a\" (" MAIN ":1)\n" MAIN
+	      ":2: slice \"b\": proxied 2001:db8:9::/48 overlaps 2001:db8:9::/64 of slice \"a\" (" MAIN ":1)\n"},
+	{SLICE("addresses = {198.51.100.65, 192.0.2.1} proxied = 198.51.100.64/28"), MAIN
+	 ":1: slice \"a\": proxied 198.51.100.64/28 holds 198.51.100.65, an address of slice \"a\" (" MAIN ":1)\n"},
+	{SLICE("addresses = '2001:db8:9::1'") "\nslice \"b\" { proxied = '2001:db8:9::/64' users = root }", MAIN
+	 ":2: slice \"b\": proxied 2001:db8:9::/64 holds 2001:db8:9::1, an address of slice \"a\" (" MAIN ":1)\n"},
+	{SLICE("proxied = '2001:db8:9::/64'") "\nslice \"b\" { addresses = '2001:db8:9::1' tcp = 5000 users = root }",
+	 MAIN ":1: slice \"a\": proxied 2001:db8:9::/64 holds 2001:db8:9::1, an address of slice \"b\" (" MAIN
+	      ":2)\n"},
 	/* all errors, not the first one alone */
 	{"\nquarantine = x\nslice \"a\" {\ntcp = x\nusers = no-such-user }\nslice \"b\" {\ntcp = y\n}",
 	 MAIN ":4: tcp: \"x\" is not a port or range (N or LOW-HIGH, 1 to 65535)\n" MAIN
@@ -292,6 +341,14 @@ static const char *const good[] = {
 	SLICE("addresses = 192.0.2.1") " slice b { tcp = 40000-40009 addresses = '2001:db8::1' groups = daemon }",
 	SLICE("") " slice b { tcp = 40000-40009 netns = x users = root } netns x { path = /run/netns/x }",
 	SLICE("groups = {} client_netns = {} deny = {}"),
+	"slice a { proxied = 198.51.100.64/28 users = root }",
+	SLICE("proxied = {" PREFIXES
+	      "}") " slice b { proxied = 10.1.0.0/24 users = root netns = x } netns x { path = /x }",
+	SLICE("proxied = {203.0.113.6/31, '203.0.113.8', '2001:db8:9::/64', '2001:db8:9:1::1'}") " slice b { proxied "
+												 "= "
+												 "{198.51.0.0/16, "
+												 "'fc00::/7'} users "
+												 "= root }",
 };
 
 START_TEST(good_ones)
@@ -361,7 +418,8 @@ START_TEST(every_key)
 	put(MAIN, "run_dir = /r relay_path = '/p' quarantine = 1 grace = 0\n"
 		  "netns \"n1\" { path = /n tun = t1 uplinks = {eth0, 'veth[0-9]'} attach = clsact deny = {} }\n"
 		  "netns \"n2\" { path = /m attach = tcx deny = 198.51.100.0/24 }\n"
-		  "slice \"s\" { netns = n2 addresses = {192.0.2.1, '2001:db8::1'} tcp = {80, 4000-4999} udp = 53\n"
+		  "slice \"s\" { netns = n2 addresses = {192.0.2.1, '2001:db8::1'} proxied = {198.51.100.64/28, "
+		  "203.0.113.7, '2001:db8:9::/64'} tcp = {80, 4000-4999} udp = 53\n"
 		  "icmp = 7-9 sctp = 132 dccp = 33-34 udplite = 136 gre = {0, 4294967000-4294967295} protocols = "
 		  "{igmp, 89} users = {root, 12} groups = daemon client_netns "
 		  "= {/run/netns/x, '/y'}\n"
@@ -392,6 +450,9 @@ START_TEST(every_key)
 	ck_assert_uint_eq(slice->netns, 1);
 	ck_assert_uint_eq(slice->addresses, 2);
 	ck_assert(addr_parse("2001:db8::1", &addr) && addr_eq(&slice->address[1], &addr));
+	ck_assert_uint_eq(slice->prefixes, 3);
+	ck_assert(slice->prefix[0].len == 96 + 28 && slice->prefix[1].len == 128 && slice->prefix[2].len == 64);
+	ck_assert(addr_parse("203.0.113.7", &addr) && addr_eq(&slice->prefix[1].addr, &addr));
 	ck_assert_uint_eq(slice->ranges, 7);
 	ck_assert(slice->range[1].class == CLASS_TCP && slice->range[1].lo == 4000 && slice->range[1].hi == 4999);
 	ck_assert(slice->range[2].class == CLASS_UDP && slice->range[2].lo == 53 && slice->range[2].hi == 53);

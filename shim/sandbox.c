@@ -35,6 +35,15 @@
 #include "log.h"
 #include "util.h"
 
+/* Whether this is a build for the address sanitizer, which gcc tells by a macro and clang by a feature */
+#ifdef __SANITIZE_ADDRESS__
+#define ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER
+#endif
+#endif
+
 /* What one argument of a call must be; mask 0: anything */
 struct argument {
 	unsigned index;
@@ -72,11 +81,12 @@ static const struct {
 	{SCMP_SYS(exit_group), "the end", {{0}}},
 	{SCMP_SYS(rt_sigreturn), "return from a stop and continue", {{0}}},
 	{SCMP_SYS(restart_syscall), "the same", {{0}}},
-#ifdef __SANITIZE_ADDRESS__
+#ifdef ADDRESS_SANITIZER
 	{SCMP_SYS(mprotect), "address sanitizer", {{2, PROT_EXEC, 0}}},
 	{SCMP_SYS(madvise), "address sanitizer", {{0}}},
 	{SCMP_SYS(sigaltstack), "address sanitizer", {{0}}},
 	{SCMP_SYS(getpid), "address sanitizer", {{0}}},
+	{SCMP_SYS(gettid), "address sanitizer", {{0}}},
 	{SCMP_SYS(futex), "address sanitizer", {{0}}},
 #endif
 };

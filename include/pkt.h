@@ -51,7 +51,5 @@ enum verdict pkt_parse(struct pkt *pkt, const void *data, size_t len, bool padde
 void pkt_fill(uint8_t *data, const struct pkt *pkt, const struct addr *source, uint16_t id);
 uint16_t csum(const void *data, size_t len, uint32_t sum);
 int csum_field(const struct pkt *pkt); /* where in the transport header its checksum is, or -1 */
-uint16_t csum_transport(const struct pkt *pkt);
-size_t dccp_covered(uint8_t field);
 
 #endif

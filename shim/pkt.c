@@ -409,6 +409,17 @@ static inline bool udp_ok(const uint8_t *data, size_t len, bool lite, bool fragm
 }
 
 /**
+ * dccp_covered() - how much application data a DCCP checksum covers (RFC 4340 9.2)
+ * @field: the header's sixth byte, with CCVal and CsCov
+ *
+ * Return: bytes; SIZE_MAX for all
+ */
+static size_t dccp_covered(uint8_t field)
+{
+	return field & 0xf ? ((field & 0xfU) - 1) * 4 : SIZE_MAX;
+}
+
+/**
  * dccp_ok() - check a DCCP header (RFC 4340 5.1, 9.2)
  * @data: start of it
  * @len: bytes there

@@ -4,7 +4,7 @@
  *
  * packet_ip() starts one, packet_add() and the like append, packet_end() sets
  * the lengths and the IPv4 header checksum right. A test then breaks what it
- * is about. Transport checksums are left to csum_transport().
+ * is about. Transport checksums are left to packet_transport_sum().
  */
 #ifndef SAFERAW_TEST_PACKET_H
 #define SAFERAW_TEST_PACKET_H
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../reference/csum.h"
 #include "pkt.h"
 
 #define PACKET_ROOM 4096
@@ -100,6 +101,12 @@ static inline void packet_sum(struct packet *p)
 	while (sum >> 16)
 		sum = (sum >> 16) + (sum & 0xffff);
 	packet_u16(p, 10, ~sum & 0xffff);
+}
+
+/** packet_transport_sum() - what a parsed packet's transport checksum should be */
+static inline uint16_t packet_transport_sum(const struct pkt *pkt)
+{
+	return reference_csum(pkt->data, pkt->len, pkt->transport, pkt->protocol);
 }
 
 /** packet_end() - set the lengths, and the IPv4 header checksum */

@@ -47,7 +47,7 @@ static void set_sum(struct packet *p)
 	uint16_t sum;
 
 	ck_assert_str_eq(verdict_name(pkt_parse(&pkt, p->b, p->len, false)), "pass");
-	sum = csum_transport(&pkt);
+	sum = packet_transport_sum(&pkt);
 	memcpy(p->b + pkt.transport + csum_field(&pkt), &sum, sizeof(sum));
 }
 

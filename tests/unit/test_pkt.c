@@ -120,7 +120,7 @@ START_TEST(captured)
 	ck_assert_uint_eq(pkt.inner_sport, v->inner_sport);
 	ck_assert_uint_eq(pkt.inner_dport, v->inner_dport);
 	memcpy(&sum, p.b + pkt.transport + csum_field(&pkt), sizeof(sum));
-	ck_assert_uint_eq(csum_transport(&pkt), sum);
+	ck_assert_uint_eq(packet_transport_sum(&pkt), sum);
 	if (v->flags & PKT_ICMP_ERROR) {
 		ck_assert_uint_eq(pkt.inner_protocol, IPPROTO_UDP);
 		ck_assert(addr_eq(&pkt.inner_src, &pkt.dst));

@@ -91,15 +91,17 @@ static __always_inline int local_index(const union address *address, __u8 versio
 __noinline int row_of(const union address *address, __u8 version)
 {
 	struct steer_proxied prefix = {.len = 128};
+	union address own; /* on the stack: Linux 6.1 takes no argument of such a function as a key */
 	__u32 *row;
 	int index;
 
 	if (!address)
 		return NOT_FOUND;
-	index = local_index(address, version);
-	if (index >= 0 || is_loopback(address, version))
+	own = *address;
+	index = local_index(&own, version);
+	if (index >= 0 || is_loopback(&own, version))
 		return index;
-	prefix.addr = address->key;
+	prefix.addr = own.key;
 	row = bpf_map_lookup_elem(&proxied, &prefix);
 	return row ? (int)*row : NOT_FOUND;
 }
@@ -129,6 +131,23 @@ static __always_inline bool has_id(__u32 row, __u8 version, __u8 type)
 }
 
 /**
+ * port_index() - a port as an index into a block
+ * @port: host byte order
+ *
+ * The verifier of Linux 6.1 forgets how wide a value is when its byte order changes. The compiler does not, and
+ * would leave out a mask that is written in C.
+ *
+ * Return: the port
+ */
+static __always_inline __u64 port_index(__u16 port)
+{
+	__u64 index = port;
+
+	asm volatile("%0 &= 0xffff" : "+r"(index));
+	return index;
+}
+
+/**
  * owner() - the slice that holds a port
  * @index: of the local address or its prefix
  * @end: class and port
@@ -147,7 +166,7 @@ static __always_inline __u32 owner(__u32 index, const struct end *end)
 	row = bpf_map_lookup_elem(block, &zero);
 	if (!row)
 		return 0;
-	entry = row->port[end->port];
+	entry = row->port[port_index(end->port)];
 	return entry & STEER_HELD ? entry & STEER_SLICE_MASK : 0;
 }
 
@@ -167,7 +186,7 @@ static __always_inline __u8 opened(__u32 index, const struct end *end)
 	if (!block)
 		return STEER_CLOSED;
 	row = bpf_map_lookup_elem(block, &zero);
-	return row ? row->port[end->port] : STEER_CLOSED;
+	return row ? row->port[port_index(end->port)] : STEER_CLOSED;
 }
 
 /**

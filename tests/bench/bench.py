@@ -17,6 +17,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from harness import cage  # pylint: disable=wrong-import-position
 from harness.broker import Broker, program  # pylint: disable=wrong-import-position
 from harness.topology import HOST4, PEER4, Pair  # pylint: disable=wrong-import-position
 
@@ -95,6 +96,7 @@ def main():
     parser.add_argument("--bars", action="store_true", help="exit non-zero when a ratio falls short")
     parser.add_argument("--output", default="bench.json")
     args = parser.parse_args()
+    cage.enter()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     most = min(args.flows, hard - 1000)

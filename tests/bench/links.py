@@ -23,6 +23,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from harness import cage  # pylint: disable=wrong-import-position
 from harness.broker import program, slice_section  # pylint: disable=wrong-import-position
 from harness.link import PYTHON, Tenant, linked  # pylint: disable=wrong-import-position
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, run  # pylint: disable=wrong-import-position
@@ -295,6 +296,7 @@ def main():
     parser.add_argument("--bars", action="store_true", help="exit non-zero when a ratio falls short")
     parser.add_argument("--output", default="bench-links.json")
     args = parser.parse_args()
+    cage.enter()
     results, growth = {}, {}
     section = slice_section(users=(USER,), ports=f"{LO}-{LAST}", extra="links = 4000")
     with Pair() as pair, linked(pair, section) as (relay, broker), Tenant(broker.slice(), USER) as tenant, servers(pair):

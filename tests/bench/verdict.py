@@ -17,6 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
+from harness import cage  # pylint: disable=wrong-import-position
 from harness.broker import Broker, program  # pylint: disable=wrong-import-position
 from harness.topology import HOST4, PEER4, Pair  # pylint: disable=wrong-import-position
 
@@ -78,6 +79,7 @@ def main():
     parser.add_argument("--bars", action="store_true", help="exit non-zero when a ratio falls short")
     parser.add_argument("--seconds", type=int, default=3, help="that the relay is measured")
     args = parser.parse_args()
+    cage.enter()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     rows = json.loads(subprocess.run([program("tests/bench/verdict")], check=True, capture_output=True).stdout)

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 
-from harness import packets, rogue, tap
+from harness import PATIENCE, packets, rogue, tap
 from harness.broker import Broker, slice_section
 from harness.rogue import taken_over
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
@@ -156,7 +156,7 @@ def test_scribbled_map():
                 listener.bind((source, port))
                 listener.listen()
                 client = pair.peer.socket(family, socket.SOCK_STREAM)
-                client.settimeout(5)
+                client.settimeout(PATIENCE)
                 client.connect((source, port))
                 client.close()
                 listener.close()
@@ -245,12 +245,12 @@ def test_monitor_killed():
         tap.equal(villain.reserve(40001), 0, "a port is held")
         local = pair.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
         local.bind((HOST4, 9))
-        local.settimeout(5)
+        local.settimeout(PATIENCE)
         villain.write(packets.udp(HOST4, HOST4, 40001, 9, b"while the monitor lives"))
         tap.equal(local.recv(100), b"while the monitor lives", "what the host's socket gets")
         # the rogue itself dies with the monitor; its fds live on here, in other hands
         broker.kill()
-        villain.lifeline.settimeout(5)
+        villain.lifeline.settimeout(PATIENCE)
         tap.equal(villain.lifeline.recv(1), b"", "the end of the rogue's process")
         # switches forwarding on for every device, with nobody there to switch it off again for the TUN
         for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
@@ -313,7 +313,7 @@ def test_tun_put_right():
         tap.check("saferaw0" not in pair.host.run("ip", "-o", "link"), "the device outlives the broker")
 
 
-def first_tcp(tun, seconds=5):
+def first_tcp(tun, seconds=PATIENCE):
     """The next TCP packet that the TUN gives; None when there is none in that time."""
     while select.select([tun], [], [], seconds)[0]:
         packet = packets.Packet(os.read(tun, 70000))

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.packets import Packet
 from harness.proto import TCP, UDP
@@ -54,7 +54,7 @@ class Capture:
         """Ends it by a signal, or waits; returns what it wrote."""
         if number:
             self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE)
         self.said += err.decode()
         equal(self.process.returncode, status, f"exit status ({self.said})")
         return out
@@ -85,7 +85,7 @@ def exchange(pair, client):
     for here, there in ((HOST4, PEER4), (HOST6, PEER6)):
         with pair.peer.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_DGRAM) as echo:
             echo.bind((there, 7))
-            echo.settimeout(5)
+            echo.settimeout(PATIENCE)
             flow.send(packets.udp(here, there, 40000, 7, b"there and back"))
             data, back = echo.recvfrom(100)
             echo.sendto(data, back)
@@ -96,7 +96,7 @@ def exchange(pair, client):
 
 def read_with(*argv, data):
     """What a tool prints of a capture on its standard input."""
-    return subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, timeout=60).stdout.decode()
+    return subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, timeout=PATIENCE).stdout.decode()
 
 
 def test_file():
@@ -236,7 +236,7 @@ def test_wrong():
         check(capture.ready, capture.said)
         capture.process.stdout.close()
         client.open(UDP, port=40001).send(packets.udp(HOST4, PEER4, 40001, 7))
-        equal((capture.process.wait(30), b"Broken pipe" in capture.process.stderr.read()), (2, True), "a reader that has gone")
+        equal((capture.process.wait(PATIENCE), b"Broken pipe" in capture.process.stderr.read()), (2, True), "a reader that has gone")
         capture.process.stderr.close()
         capture = Capture(pair, broker)
         check(capture.ready, capture.said)
@@ -263,7 +263,7 @@ def test_busy():
                     equal(capture.counts()[0], captured, "captured")
         finally:
             traffic.kill()
-            traffic.wait()
+            traffic.wait(PATIENCE)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.monitor import Monitor, Slice
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, run
@@ -23,7 +23,7 @@ def command(pair, broker, *argv, user="games", status=0):
     prefix = as_user(user) if user else ()
     done = pair.host.popen(*prefix, program("saferaw"), *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                            env=dict(os.environ, SAFERAW_RUN_DIR=broker.run_dir))
-    out, errors = done.communicate(timeout=60)
+    out, errors = done.communicate(timeout=PATIENCE)
     tap.equal(done.returncode, status, f"exit status of saferaw {' '.join(argv)} ({out}{errors})")
     return out if status < 2 else errors
 
@@ -198,7 +198,7 @@ def test_examples():
         for target, source in ((HOST4, PEER4), (HOST6, PEER6)):
             ping = pair.host.popen(*as_user("games"), program("examples/rawping"), "-s", broker.slice(), source,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            said, _ = ping.communicate(timeout=60)
+            said, _ = ping.communicate(timeout=PATIENCE)
             tap.equal(ping.returncode, 0, f"exit status of rawping ({said})")
             tap.check(source in said, f"rawping says {said!r}")
             echo = pair.host.popen(*as_user("games"), program("examples/udpecho"), "-s", broker.slice(), "40007",
@@ -206,7 +206,7 @@ def test_examples():
             while not any(row[11] == 40007 for row in proto.Client(broker.slice(), "games").flows()):
                 tap.equal(echo.poll(), None, "udpecho's end")
             caller = pair.peer.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM)
-            caller.settimeout(5)
+            caller.settimeout(PATIENCE)
             caller.connect((target, 40007))
             for size in (1, 2, 1000):
                 caller.send(b"e" * size)

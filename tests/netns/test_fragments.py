@@ -5,7 +5,7 @@
 import socket
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
 from harness.witness import Witness
@@ -24,7 +24,7 @@ def receiver(namespace, address, port):
     """A UDP socket that waits five seconds."""
     sock = namespace.socket(family_of(address), socket.SOCK_DGRAM)
     sock.bind((address, port))
-    sock.settimeout(5)
+    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -141,7 +141,7 @@ def test_following():
 
 def wait_count(client, flow, reason, count):
     """Waits until the flow has been refused so often for a reason."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (seen := client.stats(flow.number)["tx"])[reason] < count:
         tap.check(time.monotonic() < deadline, f"not counted as {reason}: {seen}")
     tap.equal(seen[reason], count, reason)

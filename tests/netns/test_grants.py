@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.rogue import taken_over
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
@@ -29,7 +29,7 @@ SECOND4, SECOND6 = "192.0.2.5", "2001:db8::5"
 def raw(namespace, address, protocol):
     """A raw socket of the kernel's."""
     sock = namespace.socket(family_of(address), socket.SOCK_RAW, protocol)
-    sock.settimeout(5)
+    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -48,7 +48,7 @@ def refused(client, flow, packet, reason):
     """Writes a packet; checks that it is refused for that reason."""
     before = client.stats(flow.number)
     flow.send(packet)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (now := client.stats(flow.number)) == before and time.monotonic() < deadline:
         pass
     tap.equal((now["tx"][reason], now["tx_packets"]), (before["tx"][reason] + 1, before["tx_packets"]), reason)
@@ -77,7 +77,7 @@ def test_tunnel():
             flow = client.open_grant(packets.GRE, 1001, local=host)
             server = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
             server.bind(("10.9.0.2", 7))
-            server.settimeout(5)
+            server.settimeout(PATIENCE)
             flow.send(packets.gre(host, peer, 1001, packets.udp("10.9.0.1", "10.9.0.2", 5000, 7, b"through")))
             data, where = server.recvfrom(100)
             tap.equal((data, where), (b"through", ("10.9.0.1", 5000)), "what came through")
@@ -244,7 +244,7 @@ def saferaw(pair, broker, *argv):
     """What the command prints, and its exit status."""
     done = pair.host.popen(program("saferaw"), *argv, stdout=subprocess.PIPE, text=True,
                            env=dict(os.environ, SAFERAW_RUN_DIR=broker.run_dir))
-    return done.communicate(timeout=60)[0], done.returncode
+    return done.communicate(timeout=PATIENCE)[0], done.returncode
 
 
 def test_command():

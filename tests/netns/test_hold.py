@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 
-from harness import packets, proto, rogue, tap
+from harness import PATIENCE, packets, proto, rogue, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, Pair
 from harness.witness import Witness
@@ -174,7 +174,7 @@ def test_limit_of_files():
             tap.check("3000 ports" in str(caught) and "RLIMIT_NOFILE) is 1024" in str(caught), f"it says {caught}")
         else:
             raise tap.Failure("it starts")
-        broker.process.wait()
+        broker.process.wait(PATIENCE)
         broker.process = None
         broker.configure(section(ports="40000-40199"))
         broker.start()

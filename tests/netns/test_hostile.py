@@ -8,7 +8,7 @@ import re
 import socket
 import time
 
-from harness import hostile, packets, proto, rogue, tap
+from harness import PATIENCE, hostile, packets, proto, rogue, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness
@@ -72,7 +72,7 @@ def own_talk(packet):
 
 def wait_counts(stats, before, expected):
     """Waits for one count more, and checks that it is the one that was expected and the only one."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (after := stats()) == before and time.monotonic() < deadline:
         pass
     more = {reason: count - before[reason] for reason, count in after.items() if count != before[reason]}

@@ -9,7 +9,7 @@ import signal
 import socket
 import struct
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.monitor import Monitor, Slice
 from harness.packets import Packet
@@ -621,14 +621,14 @@ def test_host_is_not_changed():
         for target in (HOST4, HOST6):
             family = socket.AF_INET6 if ":" in target else socket.AF_INET
             probe = pair.peer.socket(family, socket.SOCK_STREAM)
-            probe.settimeout(5)
+            probe.settimeout(PATIENCE)
             raises(errno.ECONNREFUSED, probe.connect, (target, 40000))
             listener = pair.host.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((target, 40000))
             listener.listen()
             probe = pair.peer.socket(family, socket.SOCK_STREAM)
-            probe.settimeout(5)
+            probe.settimeout(PATIENCE)
             probe.connect((target, 40000))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
             probe.close()

@@ -6,7 +6,7 @@ import errno
 import socket
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 
@@ -141,7 +141,7 @@ def test_clients():
         tap.raises(errno.EUSERS, proto.Client, broker.slice(), "games")
         proto.Client(broker.slice("two"), "news")
         clients.pop().close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while len(clients) < 3:
             try:
                 clients.append(proto.Client(broker.slice(), "games"))

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.guest import Guest
 from harness.link import PYTHON, Frames
@@ -47,7 +47,7 @@ CALL = """
 import socket, sys
 family, kind = (int(word) for word in sys.argv[1:3])
 sock = socket.socket(family, kind)
-sock.settimeout(5)
+sock.settimeout(60)
 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 sock.bind(("", int(sys.argv[3])))
 sock.connect((sys.argv[4], int(sys.argv[5])))
@@ -112,7 +112,7 @@ class World:
                 one.close()
             else:
                 one.kill()
-                one.wait()
+                one.wait(PATIENCE)
         self.broker.stop()
         for namespace in (self.host, self.router, self.far):
             namespace.delete()
@@ -133,7 +133,7 @@ def call(guest, family, kind, port, address, there):
     return int(own), int(seen)
 
 
-def until(condition, what, seconds=5.0):
+def until(condition, what, seconds=PATIENCE):
     """Waits until it holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -167,7 +167,7 @@ def test_direct():
                 equal(call(guest, family, kind, lo + 3, far, 5000), (lo + 3, lo + 3), "own port, and what the server saw")
                 world.echo(guest, family, kind, host, lo + 5)
                 caller = world.far.socket(family, kind)
-                caller.settimeout(5)
+                caller.settimeout(PATIENCE)
                 caller.connect((host, lo + 5))
                 caller.sendall(b"knock ")
                 check(caller.recv(99).startswith(b"knock "), "the answer from inside")
@@ -382,7 +382,7 @@ def test_client_killed():
         guest.link()
         guest.client.socket.close()
         guest.process.kill()
-        guest.process.wait()
+        guest.process.wait(PATIENCE)
         until(lambda: len(devices()) == before + 1, f"the device stays: {devices()}")
         equal([row["link"] for row in stays.client.links()], [stays.granted.number], "links")
         world.echo(world.far, socket.AF_INET, socket.SOCK_STREAM, FAR4, 5000)

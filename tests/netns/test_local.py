@@ -4,7 +4,7 @@
 
 import socket
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, Pair, family_of
 
@@ -15,7 +15,7 @@ def udp_server(namespace, address, port):
     """A bound kernel UDP socket."""
     server = namespace.socket(family_of(address), socket.SOCK_DGRAM)
     server.bind((address, port))
-    server.settimeout(5)
+    server.settimeout(PATIENCE)
     return server
 
 

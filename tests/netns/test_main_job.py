@@ -8,7 +8,7 @@ import struct
 import subprocess
 import tempfile
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, family_of
 from harness.witness import Witness
@@ -47,7 +47,7 @@ def test_rawget():
             before = {name: pair.host.counter(name) for name in SILENT}
             for address, source in ((PEER4, HOST4), (PEER6, HOST6)):
                 client = as_nobody(nowhere, program("examples/rawget"), "-s", broker.slice(), address, "80", "/page.txt")
-                page, errors = client.communicate(timeout=60)
+                page, errors = client.communicate(timeout=PATIENCE)
                 tap.equal(client.returncode, 0, f"rawget's exit status ({errors})")
                 tap.check(page.endswith(content), f"the page is not whole: {len(page)} of {len(content)}")
                 syn = witness.wait(lambda p, a=address: p.dst == a and p.flags == packets.SYN)
@@ -58,7 +58,7 @@ def test_rawget():
             tap.equal(witness.all(lambda p: p.flags and p.flags & packets.RST), [], "RSTs on the wire")
         for server in servers:
             server.kill()
-            server.wait()
+            server.wait(PATIENCE)
 
 
 def test_kernel_silent():
@@ -192,7 +192,7 @@ def test_handed_over():
             stats = watcher.stats(row[0])
             tap.equal((stats["tx_packets"], stats["rx_packets"], stats["tx"]["port"]), (1, 1, 1), "counted for the flow")
             here.close()
-            tap.equal(heir.wait(20), 0, "the heir's exit status")
+            tap.equal(heir.wait(PATIENCE), 0, "the heir's exit status")
             tap.until(lambda: not watcher.flows(), "the flow outlives its last holder")
 
 

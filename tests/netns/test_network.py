@@ -6,7 +6,7 @@ import errno
 import socket
 import struct
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness import broker as broker_harness
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect, family_of
@@ -214,7 +214,7 @@ def test_fragments_in():
             tap.equal(sum(len(packet.body) for packet in got), 4008, "bytes in all")
             receiver = pair.host.socket(family_of(source), socket.SOCK_DGRAM)
             receiver.bind((source, 40002))
-            receiver.settimeout(5)
+            receiver.settimeout(PATIENCE)
             sender.sendto(b"z" * 4000, (source, 40002))
             tap.equal(len(receiver.recv(8000)), 4000, "the host's own datagram")
             tap.equal(flow.drain(), [], "what the flow got besides")

@@ -9,7 +9,6 @@ made of the same list: --table FILE writes it, and the last test fails when READ
 """
 
 import argparse
-import atexit
 import concurrent.futures
 import json
 import os
@@ -18,7 +17,7 @@ import subprocess
 import tempfile
 import xml.etree.ElementTree
 
-from harness import tap
+from harness import PATIENCE, cage, tap
 from harness.broker import Broker, program, slice_section
 from harness.topology import HOST4, HOST6, EtcFiles, Routed, ROUTED4 as PEER4, ROUTED6 as PEER6
 
@@ -145,7 +144,7 @@ while ready not in (line := capture.stderr.readline()):
     if not line:
         sys.exit(1)
 ping = subprocess.Popen(["ping", "-n", "-q", "-i", "0.2", "-s", size, "%s"], stdout=subprocess.DEVNULL)
-print(capture.communicate(timeout=30)[0])
+print(capture.communicate(timeout=60)[0])
 ping.kill()
 """ % PEER4
 
@@ -254,9 +253,8 @@ class Network:
     def __init__(self):
         self.directory = tempfile.TemporaryDirectory()
         os.chmod(self.directory.name, 0o777)
-        self.processes = []
-        self.net = Routed()
-        self.host, self.peer = self.net.host, self.net.peer
+        net = Routed()
+        self.host, self.peer = net.host, net.peer
         self.peer.run("ip", "addr", "add", f"{PEER4_ALONE}/24", "dev", "eth0")
         with open(f"{self.directory.name}/index.html", "w", encoding="ascii") as file:
             file.write("a page\n")
@@ -267,7 +265,6 @@ class Network:
                    "--address=/www.test/2001:db8:9::9", "--user=root", "--pid-file=")
         server = self.peer.popen("python3", "-u", "-m", "http.server", "--bind", "::", "--directory", self.directory.name, "80",
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.processes.append(server)
         tap.check(b"Serving" in server.stdout.readline(), "http.server")
         for port in (7, 53, 5201, 5202, 5203):
             while not self.peer.run("ss", "-Hltn", f"sport = :{port}"):
@@ -275,23 +272,14 @@ class Network:
 
     def start(self, namespace, *argv):
         """A process that runs until the end."""
-        self.processes.append(namespace.popen(*argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-
-    def stop(self):
-        """Ends everything."""
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.net.delete()
+        namespace.popen(*argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class World:
     """Two networks; in one a broker, and other slices' traffic all the while."""
 
     def __init__(self):
-        atexit.register(self.stop)
-        self.networks, self.broker = [], None
-        self.bare, self.saferaw = [self.networks.append(Network()) or self.networks[-1] for _ in range(2)]
+        self.bare, self.saferaw = Network(), Network()
         EtcFiles(self.saferaw.host, {name: f"{USER}:200000:65536\n" for name in ("subuid", "subgid")})
         self.broker = Broker(
             self.saferaw.host, slice_section("one", (USER,), "40000-43999", "fragments = yes"),
@@ -304,14 +292,6 @@ class World:
         """The words that run a program on a link of that slice, as that user."""
         return ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "env", f"HOME={self.saferaw.directory.name}",
                 program("saferaw"), "run", "-s", self.broker.slice(name), *options, "--")
-
-    def stop(self):
-        """Ends everything."""
-        atexit.unregister(self.stop)
-        if self.broker:
-            self.broker.stop()
-        for network in self.networks:
-            network.stop()
 
 
 def output(network, prefix, argv):
@@ -352,7 +332,7 @@ def run_server(world, port, argv, ready, caller, read):  # pylint: disable=too-m
             while ready not in (line := server.stdout.readline()):
                 tap.check(line, f"{words[0]} ended before it was ready")
             called = network.peer.run(*(word.format(port=port, address=address) for word in caller))
-            said, _ = server.communicate(timeout=30)
+            said, _ = server.communicate(timeout=PATIENCE)
             both.append(read(called or said.splitlines()[-1]))
         results.append({f"{name} ({family})": value for family, fields in zip(("IPv4", "IPv6"), both)
                         for name, value in fields.items()})
@@ -394,15 +374,15 @@ def table(rows):
 
 def main():
     """Starts all programs, some at a time, and reports on each."""
-    if os.geteuid() != 0:
-        tap.main()
+    tap.begin()
     parser = argparse.ArgumentParser()
     parser.add_argument("--table", metavar="FILE", help="write README's table there")
     options = parser.parse_args()
     todo = [(name, run_client, argv, read) for name, argv, read in CLIENTS] + [(entry[0], run_server, *entry[1:]) for entry in SERVERS]
     only = os.environ.get("SAFERAW_TEST_ONLY")
     todo = [entry for entry in todo if only in (None, test_name(entry[0]))]
-    rows, world, pool = [], World(), concurrent.futures.ThreadPoolExecutor(WORKERS)
+    with tap.limited():
+        rows, world, pool = [], World(), concurrent.futures.ThreadPoolExecutor(WORKERS)
     # the slow ones first
     futures = {entry[0]: pool.submit(entry[1], world, *entry[2:])
                for entry in sorted(todo, key=lambda entry: entry[0] not in ("long-lived TCP", "nmap -O"))}
@@ -417,10 +397,10 @@ def main():
             tap.check(text in file.read(), f"README has another table; this is it:\n{text}")
 
     try:
-        tap.main(*(make_test(name, futures[name], rows) for name, *_ in todo), *([] if only else [test_table]), modes=("auto",))
+        tap.main(*(make_test(name, futures[name], rows) for name, *_ in todo), *([] if only else [test_table]), modes=("auto",), shared=True)
     finally:
+        cage.clean()  # first, so that no thread waits for what a program has to say
         pool.shutdown(cancel_futures=True)
-        world.stop()
 
 
 main()

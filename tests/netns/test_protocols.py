@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.rogue import taken_over
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
@@ -37,7 +37,7 @@ def lite_socket(namespace, address, port=0):
     """A bound UDP-Lite socket of the kernel's."""
     sock = namespace.socket(family_of(address), socket.SOCK_DGRAM, packets.UDPLITE)
     sock.bind((address, port))
-    sock.settimeout(5)
+    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -62,7 +62,7 @@ def test_every_port_protocol():
                     near.setblocking(False)
                     tap.raises(errno.EAGAIN, near.recv, 100)
                     far.sendto(packets.Packet(make(peer, host, 9, 40002)).body, (host, 0))  # no flow: the host's
-                    near.settimeout(5)
+                    near.settimeout(PATIENCE)
                     tap.check(near.recv(200)[-8:] == out[-8:] or number == packets.UDPLITE, "what the host gets")
                     tap.check(flow.recv(0) is None, "the flow gets another port's packet")
                 flow.close()
@@ -134,7 +134,7 @@ def test_refused():
                     for reason, packet in bad:
                         before = client.stats(flow.number)["tx"][reason]
                         flow.send(packet)
-                        deadline = time.monotonic() + 5
+                        deadline = time.monotonic() + PATIENCE
                         while (now := client.stats(flow.number))["tx"][reason] == before:
                             tap.check(now["tx_packets"] == 0 and time.monotonic() < deadline, f"{reason} passes")
                     flow.send(good)
@@ -165,7 +165,7 @@ def saferaw(pair, broker, *argv):
     """What the command prints, and its exit status."""
     done = pair.host.popen(program("saferaw"), *argv, stdout=subprocess.PIPE, text=True,
                            env=dict(os.environ, SAFERAW_RUN_DIR=broker.run_dir))
-    return done.communicate(timeout=60)[0], done.returncode
+    return done.communicate(timeout=PATIENCE)[0], done.returncode
 
 
 def test_command():

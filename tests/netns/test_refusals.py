@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness
@@ -93,7 +93,7 @@ def hostile6(port):
 
 def counted(client, flow, total):
     """What the flow was refused, by reason, as soon as it is so many packets in all (they take another way than the question)."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while True:
         reasons = client.stats(flow.number)["tx"]
         if sum(reasons.values()) >= total or time.monotonic() > deadline:

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-from harness import monitor, packets, proto, tap
+from harness import PATIENCE, monitor, packets, proto, tap
 from harness.monitor import Monitor, Slice
 from harness.tap import check, equal, raises
 
@@ -767,7 +767,7 @@ def test_many_flows():
         equal(len(relay.reserves), 1, "reservations")
         for n in (0, 1, 1999, 3999):
             relay.arrive(udp_in(40000, sport=n + 1))
-            flows[n].socket.settimeout(5)
+            flows[n].socket.settimeout(PATIENCE)
             check(flows[n].socket.recv(2000), "received")
         equal([row[0] for row in client.flows()], [flow.number for flow in flows], "list")
         data, _ = client.request(proto.PORT, struct.pack("=BxH16sI", proto.UDP, 40000, proto.ANY, 0))

@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import BUILD, Broker, program, slice_section
 from harness.topology import HOST4, PEER4, Pair
 from harness.witness import Witness
@@ -21,7 +21,7 @@ def saferaw(pair, broker, *argv, status=0, user=None, config=None):
     done = pair.host.popen(*prefix, program("saferaw"), "-c", config or broker.config, *argv, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, text=True,
                            env=dict(os.environ, SAFERAW_RUN_DIR=broker.run_dir, PATH=f"{BUILD}:{os.environ['PATH']}"))
-    said, _ = done.communicate(timeout=60)
+    said, _ = done.communicate(timeout=PATIENCE)
     tap.equal(done.returncode, status, f"exit status of saferaw {' '.join(argv)} ({said})")
     return said
 
@@ -124,7 +124,7 @@ def test_side_by_side():
         running = [pair.host.popen(program("saferaw"), "-c", broker.config, "reserve", "one", "udp", str(port), env=environment,
                                    stdout=subprocess.PIPE) for port in range(43000, 43008)]
         for process in running:
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
             tap.equal(process.returncode, 0, "exit status")
         client = proto.Client(broker.slice(), "games")
         for port in range(43000, 43008):

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import proto, tap
+from harness import PATIENCE, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, EtcFiles, Pair, run
 
@@ -52,7 +52,7 @@ def command(pair, broker, *argv, user=USER, options=(), name="one", **kwargs):
     return pair.host.popen("setpriv", *ids, "--", program("saferaw"), "-s", broker.slice(name), "run", *options, "--", *argv, **kwargs)
 
 
-def finish(process, status=0, seconds=60):
+def finish(process, status=0, seconds=PATIENCE):
     """What it printed, when it ends with that status."""
     out, errors = process.communicate(timeout=seconds)
     tap.equal(process.returncode, status, f"exit status ({out}{errors})")
@@ -78,7 +78,7 @@ def links(pair):
     return [link["ifname"] for link in json.loads(pair.host.run("ip", "-j", "link", "show", "type", "veth")) if link["ifname"] != "eth0"]
 
 
-def until(holds, text, seconds=10):
+def until(holds, text, seconds=PATIENCE):
     """Waits for something that nothing tells of."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -184,7 +184,7 @@ def test_exit():
         limited = pair.host.popen("setpriv", f"--reuid={USER}", "--clear-groups", "sh", "-c",
                                   f"echo 0 >/proc/sys/user/max_user_namespaces; exec {program('saferaw')} run -s {broker.slice()} touch {mark}",
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        limited.communicate(timeout=20)
+        limited.communicate(timeout=PATIENCE)
         first = command(pair, broker, "sh", "-c", "echo; exec sleep 60", options=("-p", "40000"))
         started(first)
         tap.check("use" in finish(command(pair, broker, *touch, options=("-p", "40000")), 125)[1], "a block that is taken")
@@ -304,7 +304,7 @@ def talk(pair, family=socket.AF_INET):
     listener = pair.peer.socket(family, socket.SOCK_STREAM)
     listener.bind((PEER6 if family == socket.AF_INET6 else PEER4, 7000))
     listener.listen()
-    listener.settimeout(20)
+    listener.settimeout(PATIENCE)
     return listener
 
 
@@ -323,7 +323,7 @@ def test_relay_killed():
             with talk(pair, family) as listener:
                 process = command(pair, broker, PYTHON, "-c", TALKER % address)
                 connection, peer = listener.accept()
-                connection.settimeout(20)
+                connection.settimeout(PATIENCE)
                 for word in (b"one", b"two"):
                     connection.sendall(word)
                     tap.equal(connection.recv(100), word.upper(), "the answer")
@@ -363,7 +363,7 @@ for line in sys.stdin:
 
         until(lambda: ask("one") == "one", "no answer")
         broker.process.terminate()
-        broker.process.wait(15)
+        broker.process.wait(PATIENCE)
         until(lambda: not links(pair), "the link outlives saferawd")
         tap.equal(ask("two"), "error", "a program without its link")
         said = process.stderr.readline()
@@ -373,9 +373,9 @@ for line in sys.stdin:
         tap.check("back" in said, f"said: {said}")
         tap.equal(ask("three"), "three", "the answer")
         process.stdin.close()
-        process.wait(10)
+        process.wait(PATIENCE)
         server.terminate()
-        server.wait()
+        server.wait(PATIENCE)
 
 
 def test_device_deleted():
@@ -395,7 +395,7 @@ def local(address):
 print("ready", flush=True)
 for line in sys.stdin:
     command, address, peer = line.split()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while local(address) != (command == "add") and time.monotonic() < deadline:
         pass
     argv = ["ping", "-n", "-q", "-c1", "-W5", "-I", address, peer]
@@ -410,7 +410,7 @@ for line in sys.stdin:
                 process.stdin.flush()
                 tap.equal(started(process), status, f"exit status of ping from {address}, {word}")
         process.stdin.close()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def test_monitor_killed():
@@ -486,7 +486,7 @@ def test_netns():
         name = pair.host.name + "-link"
 
         def netns(*argv, status=0):
-            done = subprocess.run(["nsenter", f"--net={pair.host.path}", program("saferaw"), "netns", *argv], check=False, timeout=60,
+            done = subprocess.run(["nsenter", f"--net={pair.host.path}", program("saferaw"), "netns", *argv], check=False, timeout=PATIENCE,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             tap.equal(done.returncode, status, f"exit status of netns {argv} ({done.stderr})")
             return done.stderr

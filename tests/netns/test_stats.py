@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 
-from harness import monitor, openmetrics, packets, proto, tap
+from harness import PATIENCE, monitor, openmetrics, packets, proto, tap
 from harness.broker import Broker, program, slice_section
 from harness.monitor import Monitor, Slice
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
@@ -23,7 +23,7 @@ def stats(directory, *argv, user=None, popen=subprocess.Popen, status=0):
     prefix = ("setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups") if user else ()
     done = popen([*prefix, program("saferaw"), "stats", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                  env=dict(os.environ, SAFERAW_RUN_DIR=directory))
-    out, errors = done.communicate(timeout=60)
+    out, errors = done.communicate(timeout=PATIENCE)
     tap.equal(done.returncode, status, f"exit status of saferaw stats {' '.join(argv)} ({out}{errors})")
     return out
 

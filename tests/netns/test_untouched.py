@@ -5,7 +5,7 @@
 import errno
 import socket
 
-from harness import packets, proto, tap
+from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect, family_of
 from harness.witness import Witness
@@ -18,12 +18,12 @@ def exchange(host, peer, address, port):
     listener = host.socket(family_of(address), socket.SOCK_STREAM)
     listener.bind((address, port))
     listener.listen()
-    listener.settimeout(5)
+    listener.settimeout(PATIENCE)
     client = peer.socket(family_of(address), socket.SOCK_STREAM)
-    client.settimeout(5)
+    client.settimeout(PATIENCE)
     client.connect((address, port))
     server, _ = listener.accept()
-    server.settimeout(5)
+    server.settimeout(PATIENCE)
     client.sendall(b"there")
     there = server.recv(100)
     server.sendall(b"back")
@@ -60,9 +60,9 @@ def test_outside():
         for source, target in BOTH:
             receiver = pair.peer.socket(family_of(target), socket.SOCK_DGRAM)
             receiver.bind((target, 5000))
-            receiver.settimeout(5)
+            receiver.settimeout(PATIENCE)
             sender = pair.host.socket(family_of(source), socket.SOCK_DGRAM)
-            sender.settimeout(5)
+            sender.settimeout(PATIENCE)
             sender.sendto(b"x" * 4000, (target, 5000))  # fragments too
             data, where = receiver.recvfrom(8000)
             tap.equal(len(data), 4000, "size there")
@@ -123,7 +123,7 @@ def test_offloads():
             flow.send(packets.tcp(source, target, 40001, syn.sport, 100, syn.seq + 1, packets.SYN | packets.ACK))
             tap.check(not packets.Packet(flow.recv()).flags & packets.SYN, "the handshake's third segment")
             sender.setblocking(True)
-            sender.settimeout(5)
+            sender.settimeout(PATIENCE)
             sender.sendall(b"y" * 30000)  # at once: the kernel makes a GSO packet of it
             got, expected = 0, syn.seq + 1
             while got < 5360:  # the initial congestion window, of the smallest segments

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The built saferawd, run in a namespace with a configuration of the test's own."""
 
-import atexit
 import os
 import select
 import shutil
@@ -9,6 +8,8 @@ import signal
 import subprocess
 import tempfile
 import time
+
+from . import PATIENCE
 
 BUILD = os.environ.get("SAFERAW_BUILD", os.getcwd())
 ATTACH = "auto"  # how steering is attached: tap.main() sets it
@@ -34,7 +35,6 @@ class Broker:
         self.namespace = namespace
         self.directory = tempfile.mkdtemp(prefix="saferaw-test-")
         os.chmod(self.directory, 0o755)
-        atexit.register(self.stop)
         self.run_dir = os.path.join(self.directory, "run")
         self.config = os.path.join(self.directory, "saferaw.conf")
         self.logfile = os.path.join(self.directory, "log")
@@ -52,7 +52,7 @@ class Broker:
             file.write(f'netns "default" {{\n  attach = {ATTACH}\n{self.netns}\n}}\n')
             file.write("".join(sections))
 
-    def start(self, seconds=20.0):
+    def start(self, seconds=PATIENCE):
         """Starts saferawd and waits until it says that it is ready."""
         ready, given = os.pipe()
         os.set_inheritable(given, True)
@@ -73,7 +73,7 @@ class Broker:
         with open(self.logfile, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def wait_log(self, text, count=1, seconds=10.0):
+    def wait_log(self, text, count=1, seconds=PATIENCE):
         """Waits until text stands count times in the log."""
         deadline = time.monotonic() + seconds
         with open(self.logfile, encoding="utf-8", errors="replace") as file:
@@ -100,13 +100,13 @@ class Broker:
         before = self.log.count("reload: done") + self.log.count("reload: the configuration stays")
         self.configure(*sections)
         self.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while self.log.count("reload: done") + self.log.count("reload: the configuration stays") == before:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no reload:\n{self.log}")
             select.select([], [], [], 0.01)
 
-    def finish(self, seconds=15.0):
+    def finish(self, seconds=PATIENCE):
         """SIGTERM; returns the whole log, with what is only said at the end."""
         self.process.terminate()
         if status := self.process.wait(seconds):
@@ -114,9 +114,8 @@ class Broker:
         self.process = None
         return self.log
 
-    def stop(self, seconds=15.0):
+    def stop(self, seconds=PATIENCE):
         """SIGTERM; returns the exit status. Removes the test's directory."""
-        atexit.unregister(self.stop)
         status = None
         if self.process:
             self.process.terminate()
@@ -128,11 +127,15 @@ class Broker:
     def kill(self):
         """SIGKILL to the monitor alone."""
         self.process.kill()
-        self.process.wait()
+        self.process.wait(PATIENCE)
         self.process = None
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        try:
+            if self.process and kind is None:
+                self.finish()
+        finally:
+            self.stop()

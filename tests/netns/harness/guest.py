@@ -5,7 +5,7 @@ import pwd
 import socket
 import subprocess
 
-from . import proto
+from . import PATIENCE, proto
 from .link import PYTHON, Tenant
 from .witness import Witness
 
@@ -28,7 +28,7 @@ class Guest(Tenant):
         entry = pwd.getpwnam(user)
         self.uid = entry.pw_uid
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.channel.settimeout(10)
+        self.channel.settimeout(PATIENCE)
         self.process = subprocess.Popen(
             ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "unshare", "-U", "-r", "-n",
              PYTHON, "-c", INSIDE, path, str(theirs.fileno())], stdin=subprocess.PIPE, pass_fds=(theirs.fileno(),), text=True)

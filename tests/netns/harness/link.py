@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 
-from . import rogue
+from . import PATIENCE, rogue
 from .proto import STEER_REASONS as REASONS
 from .topology import HOST4, HOST6
 
@@ -65,7 +65,7 @@ class Frames:
 
     def __exit__(self, *_):
         self.process.stdin.close()
-        self.process.wait()
+        self.process.wait(PATIENCE)
 
 
 def frame(kind, payload, source="020000000001", target="02000000ffff"):
@@ -135,7 +135,7 @@ class Tenant:
         """Ends the client, and with it its namespaces."""
         if self.process.poll() is None:
             self.process.stdin.close()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
 
     def __enter__(self):
         return self
@@ -150,10 +150,10 @@ class Relay(rogue.Rogue):
     def accept(self, number=1):
         """The next client of a slice."""
         listener = self.controls[number]
-        select.select([listener], [], [], 10)
+        select.select([listener], [], [], PATIENCE)
         return listener.accept()[0]
 
-    def answer(self, kind, seconds=10):
+    def answer(self, kind, seconds=PATIENCE):
         """The body of the next message of that kind; None when it does not come in time."""
         self.channel.settimeout(seconds)
         while True:

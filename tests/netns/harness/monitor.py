@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from . import proto
+from . import PATIENCE, proto
 from .broker import RELAY_USER, program
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT, ADDRESS_NEWS, ROUTES_NEWS,
@@ -97,7 +97,7 @@ class Monitor:
         self.make_netns()
         self.run(nofile)
         self.configure(*self.slices)
-        if ready and not self.is_ready.wait(10):
+        if ready and not self.is_ready.wait(PATIENCE):
             raise RuntimeError(f"the relay did not become ready:\n{self.log}")
 
     def make_netns(self):
@@ -268,7 +268,7 @@ class Monitor:
         kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
         self.tap.send(struct.pack("!4sH6xH", b"\2\0\0\0", number, kind) + packet)
 
-    def to_link(self, seconds=5.0):
+    def to_link(self, seconds=PATIENCE):
         """(number, packet) that the relay has sent to a link; None when none came in that time."""
         if not select.select([self.tap], [], [], seconds)[0]:
             return None
@@ -310,7 +310,7 @@ class Monitor:
         struct.pack_into("=Q", self.traffic, number * TRAFFIC, queued + 1)
         self.tun.send(packet)
 
-    def sent(self, seconds=5.0):
+    def sent(self, seconds=PATIENCE):
         """A packet of the relay's; None when none came in that time."""
         if not select.select([self.tun], [], [], seconds)[0]:
             return None
@@ -320,7 +320,7 @@ class Monitor:
         """A client of a slice."""
         return proto.Client(self.path(name), user, **more)
 
-    def wait(self, condition, seconds=5.0):
+    def wait(self, condition, seconds=PATIENCE):
         """Waits until condition() holds; says whether it did."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -333,7 +333,7 @@ class Monitor:
         """How many file descriptors the relay has."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def ended(self, seconds=5.0):
+    def ended(self, seconds=PATIENCE):
         """The relay's exit status, when it has ended in that time."""
         try:
             return self.process.wait(seconds)
@@ -349,7 +349,7 @@ class Monitor:
             pass
         if self.ended() is None:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(PATIENCE)
         for sock in (self.channel, self.tun, self.tun_relay, self.tap, self.tap_relay, *self.listeners.values()):
             sock.close()
         for fd in (*(fd for fd, _ in self.blocks.values()), self.traffic_fd, self.link_traffic_fd, self.root):

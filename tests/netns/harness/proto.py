@@ -10,6 +10,8 @@ import select
 import socket
 import struct
 
+from . import PATIENCE
+
 TCP, UDP, ICMP, SCTP, DCCP, UDPLITE, GRANT = range(7)
 HELLO, INFO, OPEN, ROUTE, STATS, FLOWS, PORT, EVENT = range(1, 9)
 NETNS, LINK, LINKS, MAPPINGS = range(9, 13)
@@ -86,7 +88,7 @@ class Flow:
         """Writes one packet."""
         return self.socket.send(packet)
 
-    def recv(self, seconds=5.0):
+    def recv(self, seconds=PATIENCE):
         """One packet, or None when none came in that time; b'' is end of file."""
         if not select.select([self.socket], [], [], seconds)[0]:
             return None
@@ -117,7 +119,7 @@ class Link:
 class Client:
     """A conversation. Raises OSError with the errno that the broker gave."""
 
-    def __init__(self, path, name=None, hello=True, seconds=10.0, sock=None):
+    def __init__(self, path, name=None, hello=True, seconds=PATIENCE, sock=None):
         self.socket = sock or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(seconds)
         self.ident = 0
@@ -160,7 +162,7 @@ class Client:
             raise OSError(error, os.strerror(error))
         return data[24:56].rstrip(b"\0").decode()
 
-    def event(self, seconds=5.0):
+    def event(self, seconds=PATIENCE):
         """(type, flow, address) of the next event; None when none came."""
         if not self.events:
             self.socket.settimeout(seconds)

@@ -10,6 +10,7 @@ import struct
 import tempfile
 import threading
 
+from . import PATIENCE
 from .broker import Broker, slice_section
 from .monitor import DROPPED, LINK_TRAFFIC, LINKS, SLICES, TRAFFIC
 from .proto import STEER_REASONS, mapped
@@ -34,7 +35,7 @@ class Rogue:
         self.listener.bind(path)
         os.chmod(path, 0o777)
         self.listener.listen()
-        self.listener.settimeout(20)
+        self.listener.settimeout(PATIENCE)
         self.lifeline = self.channel = self.tun = self.tap = None
         self.blocks = {}  # open bytes by (address index, class)
         self.addresses, self.controls = {}, {}
@@ -46,7 +47,7 @@ class Rogue:
         self.lifeline, _ = self.listener.accept()
         _, fds, _, _ = socket.recv_fds(self.lifeline, 100, 1)
         self.channel = socket.socket(fileno=fds[0])
-        self.channel.settimeout(10)
+        self.channel.settimeout(PATIENCE)
         while True:
             data, fds, _, _ = socket.recv_fds(self.channel, 256, 8)
             kind, _ = struct.unpack_from("=II", data)
@@ -132,7 +133,7 @@ def taken_over(pair, *sections, kind=None):
     """A broker whose relay is the rogue, or of a kind derived from it; yields (rogue, broker)."""
     villain = (kind or Rogue)()
     broker = Broker(pair.host, *(sections or (slice_section(extra="local = no"),)), start=False, relay=villain.program)
-    thread = threading.Thread(target=villain.take_over)
+    thread = threading.Thread(target=villain.take_over, daemon=True)
     thread.start()
     try:
         broker.start()

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from . import broker
+from . import PATIENCE, broker, cage
 
 
 SECONDS = 180  # that a test may take; none takes a tenth of it
@@ -42,7 +42,7 @@ def raises(error, call, *args, **kwargs):
     raise Failure(f"{call.__name__} succeeded, want errno {error}")
 
 
-def until(holds, text, seconds=10.0):
+def until(holds, text, seconds=PATIENCE):
     """Waits for something that nothing tells of."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -72,31 +72,43 @@ def limited():
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def main(*tests, modes=("auto", "clsact")):
-    """Runs each test (a function without arguments; its doc string's first line names it) and prints TAP.
-
-    All of them once for each way to attach steering: auto is tcx where the kernel has it. SAFERAW_TEST_ONLY, if set,
-    names the one function to run.
-    """
+def begin():
+    """Only root can make network namespaces, and what root makes stays in a cage."""
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root to make network namespaces")
         sys.exit(77)
+    cage.enter()
+
+
+def outcome(test, shared):
+    """Runs a test; what was wrong with it, or None."""
+    wrong = None
+    try:
+        with limited():
+            test()
+    except Exception as caught:  # pylint: disable=broad-except
+        wrong = [*([caught] if isinstance(caught, Failure) else []), traceback.format_exc()]
+    left = [] if shared else cage.clean()
+    return wrong or (left and [f"left running: {words}" for words in left])
+
+
+def main(*tests, modes=("auto", "clsact"), shared=False):
+    """Runs each test (a function without arguments; its doc string's first line names it) and prints TAP.
+
+    All of them once for each way to attach steering: auto is tcx where the kernel has it. SAFERAW_TEST_ONLY, if set,
+    names the one function to run. A test must leave nothing running, unless the tests share what runs.
+    """
+    begin()
     only = os.environ.get("SAFERAW_TEST_ONLY")
     chosen = [test for test in tests if only in (None, test.__name__)]
     failed = 0
     for number, (mode, test) in enumerate(itertools.product(modes, chosen), 1):
         name = f"{(test.__doc__ or test.__name__).splitlines()[0].rstrip('.')} [{mode}]"
         broker.ATTACH = mode
-        try:
-            with limited():
-                test()
-        except Exception as caught:  # pylint: disable=broad-except
-            failed += 1
-            print(f"not ok {number} - {test.__name__}: {name}", flush=True)
-            if isinstance(caught, Failure):
-                diagnose(caught)
-            diagnose(traceback.format_exc())
-        else:
-            print(f"ok {number} - {test.__name__}: {name}", flush=True)
+        wrong = outcome(test, shared)
+        print(f"{'not ok' if wrong else 'ok'} {number} - {test.__name__}: {name}", flush=True)
+        failed += bool(wrong)
+        for text in wrong or ():
+            diagnose(text)
     print(f"1..{len(chosen) * len(modes)}", flush=True)
     sys.exit(1 if failed else 0)

@@ -7,11 +7,9 @@ servers and witnesses run), each with an IPv4 and an IPv6 address:
     host  eth0 192.0.2.1/24, 2001:db8::1/64  ----  eth0 192.0.2.2/24, 2001:db8::2/64  peer
 """
 
-import atexit
 import contextlib
 import ctypes
 import os
-import shutil
 import socket
 import subprocess
 
@@ -36,19 +34,17 @@ def family_of(address):
 
 
 class Namespace:
-    """One named network namespace, deleted at exit."""
+    """One named network namespace."""
 
     def __init__(self, role):
         _counter[0] += 1
-        self.name = f"srt{os.getpid()}-{_counter[0]}-{role}"
+        self.name = f"srt{_counter[0]}-{role}"
         run("ip", "netns", "add", self.name)
-        atexit.register(self.delete)
         self.path = f"/run/netns/{self.name}"
         self.run("ip", "link", "set", "lo", "up")
 
     def delete(self):
         """Deletes the namespace; again: no effect."""
-        atexit.unregister(self.delete)
         run("ip", "netns", "delete", self.name, check=False)
 
     def run(self, *argv, check=True, **kwargs):
@@ -129,12 +125,11 @@ class Pair:
 
 
 class EtcFiles:
-    """Files that stand in for some of /etc in programs started in a namespace: ip netns exec mounts them. Gone at exit."""
+    """Files that stand in for some of /etc in programs started in a namespace: ip netns exec mounts them."""
 
     def __init__(self, namespace, files):
         self.directory = f"/etc/netns/{namespace.name}"
         os.makedirs(self.directory)
-        atexit.register(shutil.rmtree, self.directory)
         for name, text in files.items():
             self.write(name, text)
 

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import time
 
+from . import PATIENCE
 from .packets import Packet
 
 
@@ -54,7 +55,7 @@ class Witness:
         self._parse()
         return bool(data)
 
-    def wait(self, matches, seconds=5.0):
+    def wait(self, matches, seconds=PATIENCE):
         """The first packet, seen or to come, for which matches(packet) is true; None after that many seconds."""
         deadline = time.monotonic() + seconds
         start = 0

@@ -74,7 +74,7 @@ struct proto_request {
 
 struct proto_prefix {
 	struct addr addr;
-	uint8_t len;
+	uint8_t len; /* of the 128-bit form: IPv4 /24 is 120 */
 	uint8_t pad[3];
 };
 
@@ -106,6 +106,8 @@ struct proto_info_reply {
 	struct proto_prefix deny[POLICY_DENY_MAX];
 	uint32_t grants; /* rows used below */
 	struct proto_grant grant[POLICY_GRANTS_MAX];
+	uint32_t proxied; /* rows used below */
+	struct proto_prefix prefix[STEER_PROXIED_MAX]; /* the slice's whole, every port of each address */
 };
 
 #define PROTO_KIND_CONSUMER 1	/* reads and writes */
@@ -127,11 +129,11 @@ struct proto_open {
 	uint8_t flags;	  /* PROTO_FLAG_ */
 	uint16_t port;	  /* first local port or id; 0: a free one (free run, with count > 1); of a sniffer: all of them */
 	uint16_t count;	  /* contiguous ports: 1 or more */
-	struct addr local;  /* "::": any of the slice's */
+	struct addr local;  /* "::": any of the slice's own */
 	struct addr remote; /* "::": none */
 	uint16_t remote_port; /* 0 with a remote: any */
 	uint8_t protocol; /* with CLASS_GRANT, where port and remote_port are 0 and count is 1; else 0 */
-	uint8_t pad;
+	uint8_t local_len; /* local is a proxied prefix: its length, as struct proto_prefix has it; 0: an address */
 	uint32_t key;	  /* of GRE; else 0 */
 };
 
@@ -197,7 +199,8 @@ struct proto_flow_row {
 	uint8_t protocol; /* with CLASS_GRANT, where port is 0; else 0 */
 	struct addr local, remote;
 	uint32_t key;	  /* of GRE */
-	uint32_t pad;
+	uint8_t local_len; /* as in struct proto_open */
+	uint8_t pad[3];
 };
 
 struct proto_flows_reply {
@@ -213,7 +216,7 @@ struct proto_port {
 	uint8_t class;
 	uint8_t family; /* with local unset: AF_INET, AF_INET6, AF_UNSPEC for both */
 	uint16_t port;	/* with CLASS_GRANT the protocol */
-	struct addr local; /* "::": any */
+	struct addr local; /* "::": any own one */
 	uint32_t key;	  /* of GRE */
 };
 
@@ -356,7 +359,7 @@ struct proto_mappings_reply {
 #define PROTO_MESSAGE_MAX 4096
 
 static_assert(sizeof(struct proto_hello_reply) == 56, "no padding");
-static_assert(sizeof(struct proto_info_reply) == 1480, "no padding");
+static_assert(sizeof(struct proto_info_reply) == 2124, "no padding");
 static_assert(sizeof(struct proto_open) == 56, "no padding");
 static_assert(sizeof(struct proto_opened) == 512, "large enough to fill a minimal socket buffer");
 static_assert(sizeof(struct proto_flow_row) == 104, "no padding");

@@ -138,6 +138,7 @@ static int settle_netns(struct world *world, const struct draft_netns *draft)
 	slots_free(&(*netns)->slots);
 	(*netns)->slots = draft->slots;
 	slots_sort(&(*netns)->slots);
+	netns_forget_proxied(*netns);
 	for (i = 0; i < draft->addresses; i++)
 		if (!netns_set_address(*netns, &draft->address[i])) {
 			errno = EINVAL;
@@ -277,7 +278,7 @@ bool commit_address(struct world *world, const struct priv_address *news)
 	{
 		slice_refresh(slice);
 		refit_holds(slice, hold_extend);
-		if (slice->owned & 1U << news->index)
+		if (slice->owned & 1ULL << news->index)
 			client_tell(slice, &tell);
 	}
 	return true;

@@ -58,7 +58,7 @@ bool draft_netns(struct draft *draft, const struct world *world, const struct pr
 }
 
 /**
- * draft_address() - a netns has an own address
+ * draft_address() - a netns has an own address, or a proxied prefix
  * @draft: draft
  * @record: address
  *
@@ -216,6 +216,23 @@ bool draft_slice_address(struct draft *draft, const struct priv_slice_address *r
 	if (!conf || conf->addresses == ARRAY_SIZE(conf->address))
 		return false;
 	conf->address[conf->addresses++] = record->addr;
+	return true;
+}
+
+/**
+ * draft_slice_proxied() - a proxied prefix is a slice's
+ * @draft: draft
+ * @record: prefix
+ *
+ * Return: whether it makes sense
+ */
+bool draft_slice_proxied(struct draft *draft, const struct priv_slice_proxied *record)
+{
+	struct slice_conf *conf = slice_of(draft, record->slice);
+
+	if (!conf || conf->proxied == ARRAY_SIZE(conf->prefix) || !record->len || record->len > 128)
+		return false;
+	conf->prefix[conf->proxied++] = (struct prefix){.addr = record->addr, .len = record->len};
 	return true;
 }
 

@@ -11,7 +11,7 @@ struct draft_netns {
 	struct priv_netns record; /* header.type 0: there is none */
 	int fd[PRIV_NETNS_FDS];   /* -1 when the relay has it already */
 	unsigned addresses;
-	struct priv_address address[STEER_ADDRESSES_MAX];
+	struct priv_address address[STEER_ROWS_MAX];
 	struct steer_open *open[STEER_BLOCKS]; /* NULL when there is none, or the relay has it already */
 	struct slots slots;
 };
@@ -36,6 +36,7 @@ bool draft_slice(struct draft *draft, const struct world *world, const struct pr
 bool draft_range(struct draft *draft, const struct priv_range *record);
 bool draft_slice_grant(struct draft *draft, const struct priv_slice_grant *record);
 bool draft_slice_address(struct draft *draft, const struct priv_slice_address *record);
+bool draft_slice_proxied(struct draft *draft, const struct priv_slice_proxied *record);
 bool draft_member(struct draft *draft, const struct priv_member *record);
 bool draft_peer_netns(struct draft *draft, const struct priv_peer_netns *record);
 bool draft_deny(struct draft *draft, const struct priv_deny *record);

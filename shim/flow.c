@@ -11,9 +11,11 @@
  *
  * In the table a consumer has one key for each of its ports, twice for a flow
  * of both families. A packet is looked up at the levels that its local port
- * has (see ports.h), the most specific first. Read-only flows are on lists
- * instead (readers.h). An icmp-error flow holds its ports as a consumer does,
- * which is what brings errors here; a sniffer holds none.
+ * has (see ports.h), the most specific first. On a proxied prefix the ports are
+ * those of the prefix's row, and keys have a number for the address in it
+ * (exacts.h); a flow on the whole prefix counts as one on any address. Read-only
+ * flows are on lists instead (readers.h). An icmp-error flow holds its ports as
+ * a consumer does, which is what brings errors here; a sniffer holds none.
  */
 #include "flow.h"
 
@@ -43,6 +45,7 @@ struct flow *flow_new(struct slice *slice, const struct opener *opener, const st
 {
 	uint64_t memory =
 		2ULL * slice->conf.record.queue_bytes + (uint64_t)(policy->hi - policy->lo) * MEMORY_OF_PORT;
+	struct exacts *exacts = &slice->netns->shard.exacts;
 	uint64_t bound = slice->conf.record.memory_bytes;
 	struct flow *flow;
 
@@ -57,6 +60,10 @@ struct flow *flow_new(struct slice *slice, const struct opener *opener, const st
 	flow = calloc(1, sizeof(*flow));
 	if (!flow)
 		return NULL;
+	if (policy->proxied && !policy->local_len && !(flow->exact = exacts_get(exacts, &policy->local))) {
+		free(flow);
+		return NULL;
+	}
 	flow->socket.fd = -1;
 	flow->slice = slice;
 	flow->memory = memory;
@@ -66,7 +73,7 @@ struct flow *flow_new(struct slice *slice, const struct opener *opener, const st
 	flow->sees_all = kind == PROTO_KIND_SNIFFER && opener->sniffs.kind;
 	flow->address = PRIV_ANY_ADDRESS;
 	if (!addr_is_any(&policy->local))
-		flow->address = (uint8_t)netns_address(slice->netns, &policy->local);
+		flow->address = (uint8_t)netns_row(slice->netns, &policy->local);
 	slice->opened++;
 	slice->memory += memory;
 	return flow;
@@ -80,7 +87,7 @@ struct flow *flow_new(struct slice *slice, const struct opener *opener, const st
  */
 static unsigned level_of(const struct flow *flow)
 {
-	unsigned level = flow->address == PRIV_ANY_ADDRESS ? LEVEL_ANY_ADDRESS : 0;
+	unsigned level = flow->address == PRIV_ANY_ADDRESS || flow->policy.local_len ? LEVEL_ANY_ADDRESS : 0;
 
 	if (flow->policy.lo != flow->policy.hi)
 		level += LEVEL_RANGE;
@@ -113,7 +120,8 @@ static bool key_of(const struct flow *flow, unsigned n, struct flowkey *key)
 				.slice = (uint16_t)slice_number(flow->slice),
 				.local = flow->address,
 				.class = flow->policy.class,
-				.range = ports > 1};
+				.range = ports > 1,
+				.exact = flow->exact ? flow->exact->number : 0};
 	if (addr_is_any(&key->remote))
 		key->remote = (struct addr){{0}};
 	if (flow->address == PRIV_ANY_ADDRESS)
@@ -300,6 +308,8 @@ void flow_close(struct flow *flow)
 	if (flow->state != FLOW_NEW)
 		flow_unreserve(flow);
 	loop_close(&flow->socket);
+	if (flow->exact)
+		exacts_put(&slice->netns->shard.exacts, flow->exact);
 	slice->opened--;
 	slice->memory -= flow->memory;
 	free(flow);
@@ -328,7 +338,7 @@ bool flow_fits(const struct flow *flow)
 {
 	const struct slice *slice = flow->slice;
 
-	if (flow->address != PRIV_ANY_ADDRESS && !(slice->owned & 1U << flow->address))
+	if (flow->address != PRIV_ANY_ADDRESS && !(slice->owned & 1ULL << flow->address))
 		return false;
 	if (!opener_fits(flow))
 		return false;
@@ -337,7 +347,8 @@ bool flow_fits(const struct flow *flow)
 	if (flow->policy.class == CLASS_GRANT)
 		return policy_slice_granted(&slice->policy, flow->policy.protocol, flow->policy.key) &&
 		       slots_find(&slice->netns->slots, flow->policy.protocol, flow->policy.key) == flow->policy.lo;
-	return policy_slice_owns(&slice->policy, flow->policy.class, flow->policy.lo, flow->policy.hi);
+	return flow->policy.proxied ||
+	       policy_slice_owns(&slice->policy, flow->policy.class, flow->policy.lo, flow->policy.hi);
 }
 
 /**
@@ -346,7 +357,7 @@ bool flow_fits(const struct flow *flow)
  */
 bool flow_is_dormant(const struct flow *flow)
 {
-	return flow->address != PRIV_ANY_ADDRESS && !(flow->slice->netns->addresses.present & 1U << flow->address);
+	return flow->address != PRIV_ANY_ADDRESS && !(flow->slice->netns->addresses.present & 1ULL << flow->address);
 }
 
 /**
@@ -364,10 +375,11 @@ void flow_read_on(struct flow *flow)
  * key_at() - what a flow of some level for a packet is found by
  * @ends: of the packet
  * @slice: number of the port's owner
- * @address: index of the local address
+ * @address: row of the local address
+ * @exact: what stands for it, where the row is of a prefix; else 0
  * @level: bit number
  */
-static struct flowkey key_at(const struct ends *ends, uint16_t slice, int address, unsigned level)
+static struct flowkey key_at(const struct ends *ends, uint16_t slice, int address, uint64_t exact, unsigned level)
 {
 	struct flowkey key = {.lport = ends->lport,
 			      .slice = slice,
@@ -375,7 +387,11 @@ static struct flowkey key_at(const struct ends *ends, uint16_t slice, int addres
 			      .class = (uint8_t)ends->class,
 			      .range = (level & LEVEL_RANGE) != 0};
 
-	if (level & LEVEL_ANY_ADDRESS)
+	/* Without a number there is no flow at the level: what is found is on the whole prefix, and next in turn
+	 * anyhow */
+	if (address >= STEER_ADDRESSES_MAX)
+		key.exact = level & LEVEL_ANY_ADDRESS ? 0 : exact;
+	else if (level & LEVEL_ANY_ADDRESS)
 		key.local = addr_family(ends->local) == AF_INET ? FLOWKEY_ANY_V4 : FLOWKEY_ANY_V6;
 	if (level < LEVEL_EVERYBODY)
 		key.remote = *ends->remote;
@@ -395,15 +411,18 @@ static struct flowkey key_at(const struct ends *ends, uint16_t slice, int addres
 struct flow *flow_find(const struct netns *netns, const struct pkt *pkt, const struct port **port)
 {
 	const struct ends ends = ends_received(netns, pkt);
-	int address = netns_address(netns, ends.local);
+	int address = netns_row(netns, ends.local);
+	uint64_t exact = 0;
 	unsigned left;
 
 	*port = NULL;
 	if (address < 0 || ends.class < 0)
 		return NULL;
 	*port = ports_find(&netns->shard.ports, (unsigned)address, (unsigned)ends.class, ends.lport);
+	if (*port && address >= STEER_ADDRESSES_MAX)
+		exact = exacts_find(&netns->shard.exacts, ends.local);
 	for (left = *port ? (*port)->levels & PORT_LEVELS : 0; left; left &= left - 1) {
-		struct flowkey key = key_at(&ends, (*port)->slice, address, (unsigned)__builtin_ctz(left));
+		struct flowkey key = key_at(&ends, (*port)->slice, address, exact, (unsigned)__builtin_ctz(left));
 		struct flow *flow = flowtab_find(&netns->shard.flows, &key);
 
 		if (flow && flow->state == FLOW_OPEN)

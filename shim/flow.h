@@ -29,6 +29,7 @@ struct flow {
 	struct slice *slice;
 	struct hold *hold;     /* NULL for a sniffer */
 	struct reader *reader; /* its places in lists, one for each port; NULL for a consumer */
+	struct exact *exact;   /* stands for policy.local, where that is one address of a prefix; else NULL */
 	struct parked *parked; /* a packet waits for its route; the socket is not read */
 	uint64_t number;       /* 0 until open */
 	uint64_t memory;       /* charged to the slice */
@@ -36,7 +37,7 @@ struct flow {
 	struct policy_flow policy;
 	uint8_t kind, flags; /* PROTO_KIND_, PROTO_FLAG_ */
 	uint8_t state;       /* enum flow_state */
-	uint8_t address;     /* index of policy.local, or PRIV_ANY_ADDRESS */
+	uint8_t address;     /* row of policy.local, or PRIV_ANY_ADDRESS */
 	bool sees_all;       /* a sniffer under the slice's grant: of other uids' flows, too */
 	struct counters counters;
 };

@@ -11,8 +11,8 @@
 
 #include "addr.h"
 
-/* Values of struct flowkey's `local` that are no address index */
-#define FLOWKEY_ANY_V4 0xf4 /* every IPv4 address of the slice */
+/* Values of struct flowkey's `local` that are no row */
+#define FLOWKEY_ANY_V4 0xf4 /* every own IPv4 address of the slice */
 #define FLOWKEY_ANY_V6 0xf6
 #define FLOWKEY_ANY 0xff /* both families; reservations only */
 
@@ -22,10 +22,10 @@ struct flowkey {
 	uint16_t lport;     /* local port or id */
 	uint16_t rport;     /* 0: any; of a reservation: its last port */
 	uint16_t slice;     /* number */
-	uint8_t local;      /* index of the local address, or FLOWKEY_ANY.. */
+	uint8_t local;      /* row of the local address, or FLOWKEY_ANY.. */
 	uint8_t class;      /* enum steer_class */
-	uint8_t range;      /* opened as one of several contiguous ports */
-	uint8_t pad[7];
+	uint64_t range : 1; /* opened as one of several contiguous ports */
+	uint64_t exact : 63; /* where the row is of a prefix: stands for the address in it (exacts.h); 0: all of them */
 };
 
 static_assert(sizeof(struct flowkey) == 32, "hashed and compared as bytes");

@@ -36,15 +36,15 @@ static uint64_t cookies;
 /**
  * hold_addresses() - the addresses that a local address of a flow stands for now
  * @slice: of the flow
- * @address: index, or PRIV_ANY_ADDRESS
+ * @address: row, or PRIV_ANY_ADDRESS
  * @family: with PRIV_ANY_ADDRESS: AF_INET, AF_INET6 or AF_UNSPEC for both
  *
- * Return: bit mask of indices
+ * Return: set of rows
  */
-uint32_t hold_addresses(const struct slice *slice, uint8_t address, uint8_t family)
+uint64_t hold_addresses(const struct slice *slice, uint8_t address, uint8_t family)
 {
 	if (address != PRIV_ANY_ADDRESS)
-		return slice->owned & 1U << address;
+		return slice->owned & 1ULL << address;
 	return slice->owned & netns_family(slice->netns, family);
 }
 
@@ -52,7 +52,7 @@ uint32_t hold_addresses(const struct slice *slice, uint8_t address, uint8_t fami
  * make_key() - what a reservation is found by
  * @slice: of the reservation
  * @span: class and ports
- * @address: index, or PRIV_ANY_ADDRESS
+ * @address: row, or PRIV_ANY_ADDRESS
  * @family: with PRIV_ANY_ADDRESS
  */
 static struct flowkey make_key(const struct slice *slice, const struct policy_range *span, uint8_t address,
@@ -132,25 +132,26 @@ static void release(struct hold *hold)
  */
 static void add_flows(struct hold *hold, uint32_t flows)
 {
-	uint32_t left;
+	uint64_t left;
 
 	hold->flows += flows;
 	for (left = hold->addresses; left; left &= left - 1)
-		ports_add_flows(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctz(left), &hold->span, flows);
+		ports_add_flows(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctzll(left), &hold->span,
+				flows);
 }
 
 /**
  * unclaim() - let go of ports on some addresses
  * @hold: hold
- * @addresses: bit mask of indices, all claimed
+ * @addresses: set of rows, all claimed
  */
-static void unclaim(struct hold *hold, uint32_t addresses)
+static void unclaim(struct hold *hold, uint64_t addresses)
 {
 	struct shard *shard = &hold->slice->netns->shard;
 
 	hold->addresses &= ~addresses;
 	for (; addresses; addresses &= addresses - 1) {
-		unsigned address = (unsigned)__builtin_ctz(addresses);
+		unsigned address = (unsigned)__builtin_ctzll(addresses);
 
 		if (hold->open)
 			ports_shut(&shard->ports, hold->slice->netns->open, address, &hold->span);
@@ -162,20 +163,20 @@ static void unclaim(struct hold *hold, uint32_t addresses)
 /**
  * claim() - claim the ports on some addresses
  * @hold: hold
- * @addresses: bit mask of indices, all free for the hold's owner
+ * @addresses: set of rows, all free for the hold's owner
  *
  * Return: 0, or -1 and ENOMEM; what was claimed until then stays.
  */
-static int claim(struct hold *hold, uint32_t addresses)
+static int claim(struct hold *hold, uint64_t addresses)
 {
 	struct shard *shard = &hold->slice->netns->shard;
 
 	for (; addresses; addresses &= addresses - 1) {
-		unsigned address = (unsigned)__builtin_ctz(addresses);
+		unsigned address = (unsigned)__builtin_ctzll(addresses);
 
 		if (ports_claim(&shard->ports, address, &hold->span, hold->key.slice, hold->uid) < 0)
 			return -1;
-		hold->addresses |= 1U << address;
+		hold->addresses |= 1ULL << address;
 		ports_set_link(&shard->ports, address, &hold->span, hold->of_link);
 		ports_add_levels(&shard->ports, address, &hold->span, hold->levels);
 		readers_mark(hold->slice, address, &hold->span);
@@ -189,9 +190,9 @@ static int claim(struct hold *hold, uint32_t addresses)
 /**
  * is_free() - whether somebody may have ports on some addresses
  * @hold: that wants them
- * @addresses: bit mask of indices
+ * @addresses: set of rows
  */
-static bool is_free(const struct hold *hold, uint32_t addresses)
+static bool is_free(const struct hold *hold, uint64_t addresses)
 {
 	const struct ports *ports = &hold->slice->netns->shard.ports;
 
@@ -209,7 +210,7 @@ static bool is_free(const struct hold *hold, uint32_t addresses)
 static struct hold *make(const struct hold *model)
 {
 	struct shard *shard = &model->slice->netns->shard;
-	uint32_t addresses = hold_addresses(model->slice, model->address, model->family);
+	uint64_t addresses = hold_addresses(model->slice, model->address, model->family);
 	struct hold *hold;
 
 	if (!is_free(model, addresses)) {
@@ -236,7 +237,7 @@ static struct hold *make(const struct hold *model)
  * @slice: of the flow
  * @uid: of the flow
  * @span: class and ports, which are the slice's
- * @address: index of an address of the slice, or PRIV_ANY_ADDRESS
+ * @address: row of an address of the slice, or PRIV_ANY_ADDRESS
  * @family: with PRIV_ANY_ADDRESS: AF_INET, AF_INET6, or AF_UNSPEC for both; else the address's
  *
  * Return: the hold, or NULL and EADDRINUSE when another slice or uid has one of the ports, ENOMEM.
@@ -392,13 +393,13 @@ void hold_answer(const struct priv_reserved *reply)
 void hold_add_level(struct hold *hold, unsigned level)
 {
 	uint16_t bit = (uint16_t)(1U << level);
-	uint32_t left;
+	uint64_t left;
 
 	if (hold->levels & bit)
 		return;
 	hold->levels |= bit;
 	for (left = hold->addresses; left; left &= left - 1)
-		ports_add_levels(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctz(left), &hold->span, bit);
+		ports_add_levels(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctzll(left), &hold->span, bit);
 }
 
 /**
@@ -408,13 +409,13 @@ void hold_add_level(struct hold *hold, unsigned level)
 void hold_open(struct hold *hold)
 {
 	struct netns *netns = hold->slice->netns;
-	uint32_t left;
+	uint64_t left;
 
 	if (hold->open)
 		return;
 	hold->open = true;
 	for (left = hold->addresses; left; left &= left - 1)
-		ports_open(&netns->shard.ports, netns->open, (unsigned)__builtin_ctz(left), &hold->span);
+		ports_open(&netns->shard.ports, netns->open, (unsigned)__builtin_ctzll(left), &hold->span);
 }
 
 /**
@@ -424,11 +425,11 @@ void hold_open(struct hold *hold)
  */
 void hold_open_link(struct hold *hold, uint16_t link)
 {
-	uint32_t left;
+	uint64_t left;
 
 	hold->of_link = link;
 	for (left = hold->addresses; left; left &= left - 1)
-		ports_set_link(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctz(left), &hold->span, link);
+		ports_set_link(&hold->slice->netns->shard.ports, (unsigned)__builtin_ctzll(left), &hold->span, link);
 	hold_open(hold);
 }
 
@@ -441,11 +442,11 @@ void hold_open_link(struct hold *hold, uint16_t link)
 void hold_divert(const struct hold *hold, uint16_t port, bool on)
 {
 	struct netns *netns = hold->slice->netns;
-	uint32_t left;
+	uint64_t left;
 
 	for (left = hold->addresses; left; left &= left - 1)
-		ports_divert(&netns->shard.ports, netns->open, (unsigned)__builtin_ctz(left), hold->span.class, port,
-			     on);
+		ports_divert(&netns->shard.ports, netns->open, (unsigned)__builtin_ctzll(left), hold->span.class,
+			     port, on);
 }
 
 /**
@@ -467,10 +468,10 @@ void hold_reduce(struct hold *hold)
 void hold_extend(struct hold *hold)
 {
 	static struct log_limit limit;
-	uint32_t new = hold_addresses(hold->slice, hold->address, hold->family) & ~hold->addresses;
+	uint64_t new = hold_addresses(hold->slice, hold->address, hold->family) & ~hold->addresses;
 
 	for (; new; new &= new - 1) {
-		uint32_t address = new & -new;
+		uint64_t address = new & -new;
 
 		if (!is_free(hold, address) || claim(hold, address) < 0)
 			log_limited(

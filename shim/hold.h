@@ -24,12 +24,12 @@ struct hold {
 	struct flowkey key;  /* in the shard's table of holds */
 	struct policy_range span;
 	uint32_t uid;
-	uint32_t addresses; /* claimed: bit mask of indices */
+	uint64_t addresses; /* claimed: set of rows */
 	uint64_t cookie;
 	uint32_t flows; /* references */
 	uint16_t levels;
 	uint8_t state;   /* enum hold_state */
-	uint8_t address; /* index or PRIV_ANY_ADDRESS */
+	uint8_t address; /* row or PRIV_ANY_ADDRESS */
 	uint8_t family;  /* with PRIV_ANY_ADDRESS */
 	bool open;       /* steering is on */
 	bool answering;  /* waiters are being told: it stays, though they let go of it and may try other ports */
@@ -57,6 +57,6 @@ void hold_divert(const struct hold *hold, uint16_t port, bool on);
 void hold_extend(struct hold *hold);
 void hold_reduce(struct hold *hold);
 void hold_forget(const struct netns *netns);
-uint32_t hold_addresses(const struct slice *slice, uint8_t address, uint8_t family);
+uint64_t hold_addresses(const struct slice *slice, uint8_t address, uint8_t family);
 
 #endif

@@ -77,12 +77,14 @@ static void refuse(struct opening *opening, const struct slice *slice, uint32_t 
 }
 
 /**
- * local_ok() - whether local address and family are well-formed and agree
+ * local_ok() - whether local address, its length and family are well-formed and agree
  * @ask: request
  */
 static bool local_ok(const struct proto_open *ask)
 {
 	if (ask->family != AF_UNSPEC && ask->family != AF_INET && ask->family != AF_INET6)
+		return false;
+	if (ask->local_len > 128 || (ask->local_len && addr_is_any(&ask->local)))
 		return false;
 	if (addr_family(&ask->local) == AF_UNSPEC)
 		return true;
@@ -166,8 +168,6 @@ static int check_form(const struct proto_open *ask, const char **text)
 		*text = "the protocol class is none, or goes with another kind or port";
 	} else if (!grant_ok(ask)) {
 		*text = "the protocol number or key is none, or goes with another class or port";
-	} else if (ask->pad) {
-		*text = "a reserved field is not zero";
 	} else if (!count_ok(ask)) {
 		*text = "the number of ports is zero or too large";
 	} else if (!local_ok(ask)) {
@@ -181,20 +181,50 @@ static int check_form(const struct proto_open *ask, const char **text)
 }
 
 /**
- * candidates() - how many ports a free run may start at
+ * is_proxied() - whether a request is for a proxied address or prefix, be it the slice's or not
+ * @slice: slice
+ * @ask: well-formed request
+ */
+static bool is_proxied(const struct slice *slice, const struct proto_open *ask)
+{
+	return !addr_is_any(&ask->local) && netns_row(slice->netns, &ask->local) >= STEER_ADDRESSES_MAX;
+}
+
+/* The ports that a free one is looked for among */
+struct offer {
+	const struct policy_range *range;
+	unsigned ranges;
+};
+
+/**
+ * offer_of() - the ports that a slice has on an address
  * @policy: of the slice
+ * @proxied: whether the address is: then it has all, but 0, which is none
+ */
+static struct offer offer_of(const struct policy_slice *policy, bool proxied)
+{
+	static const struct policy_range every[STEER_PORT_CLASSES] = {
+		{CLASS_TCP, 1, UINT16_MAX},  {CLASS_UDP, 1, UINT16_MAX},  {CLASS_ICMP, 1, UINT16_MAX},
+		{CLASS_SCTP, 1, UINT16_MAX}, {CLASS_DCCP, 1, UINT16_MAX}, {CLASS_UDPLITE, 1, UINT16_MAX}};
+
+	return proxied ? (struct offer){every, STEER_PORT_CLASSES} : (struct offer){policy->range, policy->ranges};
+}
+
+/**
+ * candidates() - how many ports a free run may start at
+ * @offer: ports
  * @class: enum steer_class
  * @count: ports of the run
  */
-static uint32_t candidates(const struct policy_slice *policy, unsigned class, unsigned count)
+static uint32_t candidates(const struct offer *offer, unsigned class, unsigned count)
 {
 	uint32_t total = 0;
 	unsigned i;
 
-	for (i = 0; i < policy->ranges; i++) {
-		unsigned ports = (unsigned)(policy->range[i].hi - policy->range[i].lo) + 1;
+	for (i = 0; i < offer->ranges; i++) {
+		unsigned ports = (unsigned)(offer->range[i].hi - offer->range[i].lo) + 1;
 
-		if (policy->range[i].class == class && ports >= count)
+		if (offer->range[i].class == class && ports >= count)
 			total += ports - count + 1;
 	}
 	return total;
@@ -202,7 +232,7 @@ static uint32_t candidates(const struct policy_slice *policy, unsigned class, un
 
 /**
  * candidate() - the nth port that a free run may start at
- * @policy: of the slice
+ * @offer: ports
  * @class: enum steer_class
  * @count: ports of the run
  * @n: less than candidates()
@@ -210,13 +240,12 @@ static uint32_t candidates(const struct policy_slice *policy, unsigned class, un
  *
  * Return: the port
  */
-static uint16_t candidate(const struct policy_slice *policy, unsigned class, unsigned count, uint32_t n,
-			  uint32_t *left)
+static uint16_t candidate(const struct offer *offer, unsigned class, unsigned count, uint32_t n, uint32_t *left)
 {
 	unsigned i;
 
-	for (i = 0; i < policy->ranges; i++) {
-		const struct policy_range *range = &policy->range[i];
+	for (i = 0; i < offer->ranges; i++) {
+		const struct policy_range *range = &offer->range[i];
 		unsigned ports = (unsigned)(range->hi - range->lo) + 1;
 
 		if (range->class != class || ports < count)
@@ -231,19 +260,23 @@ static uint16_t candidate(const struct policy_slice *policy, unsigned class, uns
 }
 
 /**
- * has_ports() - whether what is asked for is in the slice's ranges
- * @policy: of the slice
- * @ask: well-formed request
+ * has_ports() - whether what is asked for is in the slice's ranges, or on an address that has every port
+ * @slice: slice
+ * @ask: well-formed request for an address of the slice
  */
-static bool has_ports(const struct policy_slice *policy, const struct proto_open *ask)
+static bool has_ports(const struct slice *slice, const struct proto_open *ask)
 {
+	const struct policy_slice *policy = &slice->policy;
+	const bool proxied = is_proxied(slice, ask);
+	const struct offer offer = offer_of(policy, proxied);
+
 	if (ask->class == PROTO_CLASS_ANY)
 		return true;
 	if (ask->class == CLASS_GRANT)
 		return ask->port && policy_slice_granted(policy, ask->protocol, ask->key);
 	if (!ask->port)
-		return candidates(policy, ask->class, ask->count);
-	return policy_slice_owns(policy, ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1));
+		return candidates(&offer, ask->class, ask->count);
+	return proxied || policy_slice_owns(policy, ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1));
 }
 
 /**
@@ -255,12 +288,42 @@ static bool has_ports(const struct policy_slice *policy, const struct proto_open
 static bool spies(const struct slice *slice, const struct opener *opener, const struct proto_open *ask)
 {
 	const struct policy_range span = {ask->class, ask->port, (uint16_t)(ask->port + ask->count - 1)};
-	int address = netns_address(slice->netns, &ask->local);
-	uint32_t addresses = hold_addresses(slice, address < 0 ? PRIV_ANY_ADDRESS : (uint8_t)address, ask->family);
+	int address = netns_row(slice->netns, &ask->local);
+	uint64_t addresses = hold_addresses(slice, address < 0 ? PRIV_ANY_ADDRESS : (uint8_t)address, ask->family);
 
 	if (ask->kind != PROTO_KIND_SNIFFER || !ask->port || opener->sniffs.kind)
 		return false;
 	return ports_of_others(&slice->netns->shard.ports, addresses, &span, opener->uid);
+}
+
+/**
+ * check_local() - whether the slice has the local address, or the prefix
+ * @slice: slice
+ * @ask: well-formed request
+ * @text: set to what is wrong
+ *
+ * Return: 0 or EADDRNOTAVAIL.
+ */
+static int check_local(const struct slice *slice, const struct proto_open *ask, const char **text)
+{
+	const struct prefix *prefix;
+	int row;
+
+	if (addr_is_any(&ask->local))
+		return 0;
+	row = netns_row(slice->netns, &ask->local);
+	if (row < 0 || !(slice->owned & 1ULL << row)) {
+		*text = "the address is not the slice's";
+		return EADDRNOTAVAIL;
+	}
+	if (!ask->local_len)
+		return 0;
+	prefix = policy_slice_prefix(&slice->policy, &ask->local);
+	if (row >= STEER_ADDRESSES_MAX && prefix && prefix->len == ask->local_len &&
+	    addr_eq(&prefix->addr, &ask->local))
+		return 0;
+	*text = "the prefix is not one that is proxied for the slice";
+	return EADDRNOTAVAIL;
 }
 
 /**
@@ -275,20 +338,16 @@ static bool spies(const struct slice *slice, const struct opener *opener, const 
 static int check_permission(const struct slice *slice, const struct opener *opener, const struct proto_open *ask,
 			    const char **text)
 {
-	int address;
+	int error;
 
 	if (!opener->by.kind && !(opener->sniffs.kind && ask->kind == PROTO_KIND_SNIFFER)) {
 		*text = "only users of the slice may open flows";
 		return EPERM;
 	}
-	if (!addr_is_any(&ask->local)) {
-		address = netns_address(slice->netns, &ask->local);
-		if (address < 0 || !(slice->owned & 1U << address)) {
-			*text = "the address is not the slice's";
-			return EADDRNOTAVAIL;
-		}
-	}
-	if (!has_ports(&slice->policy, ask)) {
+	error = check_local(slice, ask, text);
+	if (error)
+		return error;
+	if (!has_ports(slice, ask)) {
 		*text = ask->class == CLASS_GRANT ? "the protocol or key is not granted to the slice"
 						  : "the port is not in the slice's ranges";
 		return EACCES;
@@ -310,15 +369,15 @@ static int pick_port(struct opening *opening)
 	const struct flow *flow = opening->flow;
 	const struct slice *slice = flow->slice;
 	unsigned count = (unsigned)(flow->policy.hi - flow->policy.lo) + 1;
-	uint32_t total = candidates(&slice->policy, flow->policy.class, count), left;
-	uint32_t addresses = hold_addresses(slice, flow->address, flow->policy.family);
+	const struct offer offer = offer_of(&slice->policy, flow->policy.proxied);
+	uint32_t total = candidates(&offer, flow->policy.class, count), left;
+	uint64_t addresses = hold_addresses(slice, flow->address, flow->policy.family);
 
 	while (opening->passed < total) {
 		struct policy_range span = {.class = flow->policy.class};
 		int taken;
 
-		span.lo = candidate(&slice->policy, span.class, count, (opening->start + opening->passed) % total,
-				    &left);
+		span.lo = candidate(&offer, span.class, count, (opening->start + opening->passed) % total, &left);
 		span.hi = (uint16_t)(span.lo + count - 1);
 		taken = ports_first_taken(&slice->netns->shard.ports, addresses, &span);
 		opening->passed++;
@@ -424,6 +483,7 @@ static struct policy_flow policy_of(const struct proto_open *ask)
 
 	if (!addr_is_any(&ask->local))
 		policy.local = ask->local;
+	policy.local_len = ask->local_len;
 	if (policy.family == AF_UNSPEC && !addr_is_any(&ask->remote))
 		policy.family = (uint8_t)addr_family(&ask->remote);
 	return policy;
@@ -437,7 +497,7 @@ static struct policy_flow policy_of(const struct proto_open *ask)
  * @request: what for, as it came
  *
  * Where the protocol has no ports its slot stands for one from here on. What is
- * granted to nobody has none.
+ * granted to nobody has none. A prefix of one address is that address.
  *
  * done() may be called from here or later.
  */
@@ -451,7 +511,10 @@ void opening_begin(struct opening *opening, struct slice *slice, const struct op
 
 	if (!error && ask->class == CLASS_GRANT)
 		ask->port = slots_find(&slice->netns->slots, ask->protocol, ask->key);
+	if (ask->local_len == 128)
+		ask->local_len = 0;
 	policy = policy_of(ask);
+	policy.proxied = !error && is_proxied(slice, ask);
 	*opening = (struct opening){.done = opening->done, .client_fd = -1};
 	opening->waiter.answered = answered;
 	opening->any_port = !ask->port && ask->kind != PROTO_KIND_SNIFFER;

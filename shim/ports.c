@@ -2,7 +2,7 @@
 /*
  * ports.c: who has which local port of one netns, as the relay knows it
  *
- * One entry for each (address index, class, port), in blocks as steering has
+ * One entry for each (row, class, port), in blocks as steering has
  * them, made on first use. A reservation claims its ports on every address
  * that it covers, so "is this port free here" is one look, and a reservation
  * on all addresses and one on a single address meet in the same entry. While
@@ -25,7 +25,7 @@
 /**
  * entry() - the entry of one port, whoever has it
  * @ports: table; the block exists
- * @address: index
+ * @address: row
  * @class: enum steer_class
  * @port: host byte order
  */
@@ -50,18 +50,18 @@ void ports_free(struct ports *ports)
 /**
  * ports_may_claim() - whether nobody else, and no link, has any of some ports
  * @ports: table
- * @addresses: bit mask of address indices
+ * @addresses: set of rows
  * @span: class and ports
  * @slice: number of who asks
  * @uid: of who asks
  */
-bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint16_t slice,
+bool ports_may_claim(const struct ports *ports, uint64_t addresses, const struct policy_range *span, uint16_t slice,
 		     uint32_t uid)
 {
 	unsigned port;
 
 	for (; addresses; addresses &= addresses - 1) {
-		unsigned address = (unsigned)__builtin_ctz(addresses);
+		unsigned address = (unsigned)__builtin_ctzll(addresses);
 
 		for (port = span->lo; port <= span->hi; port++) {
 			const struct port *p = ports_find(ports, address, span->class, (uint16_t)port);
@@ -76,16 +76,16 @@ bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct
 /**
  * ports_of_others() - whether another user has any of some ports, which are one slice's
  * @ports: table
- * @addresses: bit mask of address indices
+ * @addresses: set of rows
  * @span: class and ports
  * @uid: of who asks
  */
-bool ports_of_others(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint32_t uid)
+bool ports_of_others(const struct ports *ports, uint64_t addresses, const struct policy_range *span, uint32_t uid)
 {
 	unsigned port;
 
 	for (; addresses; addresses &= addresses - 1) {
-		unsigned address = (unsigned)__builtin_ctz(addresses);
+		unsigned address = (unsigned)__builtin_ctzll(addresses);
 
 		for (port = span->lo; port <= span->hi; port++) {
 			const struct port *p = ports_find(ports, address, span->class, (uint16_t)port);
@@ -100,19 +100,19 @@ bool ports_of_others(const struct ports *ports, uint32_t addresses, const struct
 /**
  * ports_first_taken() - the first of some ports that anybody has
  * @ports: table
- * @addresses: bit mask of address indices
+ * @addresses: set of rows
  * @span: class and ports
  *
  * Return: the port, or -1 when all are free on all the addresses.
  */
-int ports_first_taken(const struct ports *ports, uint32_t addresses, const struct policy_range *span)
+int ports_first_taken(const struct ports *ports, uint64_t addresses, const struct policy_range *span)
 {
-	uint32_t left;
+	uint64_t left;
 	unsigned port;
 
 	for (port = span->lo; port <= span->hi; port++)
 		for (left = addresses; left; left &= left - 1)
-			if (ports_find(ports, (unsigned)__builtin_ctz(left), span->class, (uint16_t)port))
+			if (ports_find(ports, (unsigned)__builtin_ctzll(left), span->class, (uint16_t)port))
 				return (int)port;
 	return -1;
 }
@@ -120,7 +120,7 @@ int ports_first_taken(const struct ports *ports, uint32_t addresses, const struc
 /**
  * ports_claim() - one reservation more on some ports of one address
  * @ports: table
- * @address: index
+ * @address: row
  * @span: class and ports, which ports_may_claim()
  * @slice: number of the owner
  * @uid: of the owner
@@ -149,7 +149,7 @@ int ports_claim(struct ports *ports, unsigned address, const struct policy_range
 /**
  * ports_unclaim() - one reservation less; ports_shut() before, if it was open
  * @ports: table
- * @address: index
+ * @address: row
  * @span: class and ports, as claimed
  */
 void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span)
@@ -167,7 +167,7 @@ void ports_unclaim(struct ports *ports, unsigned address, const struct policy_ra
 /**
  * ports_set_link() - some ports are a link's
  * @ports: table
- * @address: index
+ * @address: row
  * @span: class and ports, claimed once
  * @link: its number, or PORT_LINK_LATER
  */
@@ -182,7 +182,7 @@ void ports_set_link(struct ports *ports, unsigned address, const struct policy_r
 /**
  * ports_add_levels() - flows of some levels are there from now on
  * @ports: table
- * @address: index
+ * @address: row
  * @span: class and ports, claimed
  * @levels: bits
  */
@@ -197,7 +197,7 @@ void ports_add_levels(struct ports *ports, unsigned address, const struct policy
 /**
  * ports_mark_readers() - read-only flows may be there from now on
  * @ports: table
- * @address: index
+ * @address: row
  * @span: class and ports; those that the slice has not claimed are passed over
  * @slice: number
  */
@@ -214,7 +214,7 @@ void ports_mark_readers(struct ports *ports, unsigned address, const struct poli
 /**
  * ports_add_flows() - change how many flows there are
  * @ports: table
- * @address: index
+ * @address: row
  * @span: class and ports, claimed
  * @flows: how many more, modulo 2^32
  */
@@ -230,7 +230,7 @@ void ports_add_flows(struct ports *ports, unsigned address, const struct policy_
  * ports_open() - one reservation more that wants packets
  * @ports: table
  * @open: blocks of the netns
- * @address: index
+ * @address: row
  * @span: class and ports, claimed
  */
 void ports_open(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address,
@@ -251,7 +251,7 @@ void ports_open(struct ports *ports, struct steer_open *const open[STEER_BLOCKS]
  * ports_divert() - let packets to an open port of a link come to the relay, or go to the link directly
  * @ports: table
  * @open: blocks of the netns
- * @address: index
+ * @address: row
  * @class: enum steer_class
  * @port: host byte order
  * @on: to the relay
@@ -269,7 +269,7 @@ void ports_divert(struct ports *ports, struct steer_open *const open[STEER_BLOCK
  * ports_shut() - one reservation less that wants packets
  * @ports: table
  * @open: blocks of the netns
- * @address: index
+ * @address: row
  * @span: class and ports, as opened
  */
 void ports_shut(struct ports *ports, struct steer_open *const open[STEER_BLOCKS], unsigned address,

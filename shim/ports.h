@@ -15,7 +15,8 @@
 /*
  * How specific a flow is, as a bit number: the lower, the more specific. From
  * the top: a connected flow before one with a remote host alone before one
- * for everybody; one port before a range; one address before any.
+ * for everybody; one port before a range; one address before any, or before
+ * all of a prefix.
  */
 #define LEVEL_HOST 4 /* remote host, any port of it */
 #define LEVEL_EVERYBODY 8
@@ -25,7 +26,7 @@
 #define PORT_LEVELS ((1U << LEVELS) - 1)
 #define PORT_READERS (1U << LEVELS) /* read-only flows may be there (readers.h) */
 
-/* One port of one address and class */
+/* One port of one row and class */
 struct port {
 	uint32_t uid;
 	uint32_t holds;  /* reservations that cover it; 0: nobody's, and all else is zero */
@@ -45,7 +46,7 @@ struct ports {
 /**
  * ports_find() - the entry of one port
  * @ports: table
- * @address: index, < STEER_ADDRESSES_MAX
+ * @address: row, < STEER_ROWS_MAX
  * @class: enum steer_class
  * @port: host byte order
  *
@@ -60,10 +61,10 @@ static inline const struct port *ports_find(const struct ports *ports, unsigned 
 }
 
 void ports_free(struct ports *ports);
-bool ports_may_claim(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint16_t slice,
+bool ports_may_claim(const struct ports *ports, uint64_t addresses, const struct policy_range *span, uint16_t slice,
 		     uint32_t uid);
-bool ports_of_others(const struct ports *ports, uint32_t addresses, const struct policy_range *span, uint32_t uid);
-int ports_first_taken(const struct ports *ports, uint32_t addresses, const struct policy_range *span);
+bool ports_of_others(const struct ports *ports, uint64_t addresses, const struct policy_range *span, uint32_t uid);
+int ports_first_taken(const struct ports *ports, uint64_t addresses, const struct policy_range *span);
 int ports_claim(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t slice, uint32_t uid);
 void ports_unclaim(struct ports *ports, unsigned address, const struct policy_range *span);
 void ports_add_levels(struct ports *ports, unsigned address, const struct policy_range *span, uint16_t levels);

@@ -44,6 +44,10 @@ void query_info(const struct slice *slice, struct proto_info_reply *reply)
 			.protocol = policy->grant[i].protocol, .lo = policy->grant[i].lo, .hi = policy->grant[i].hi};
 	for (i = 0; i < policy->denied; i++)
 		reply->deny[i] = (struct proto_prefix){.addr = policy->deny[i].addr, .len = policy->deny[i].len};
+	reply->proxied = policy->proxied;
+	for (i = 0; i < policy->proxied; i++)
+		reply->prefix[i] =
+			(struct proto_prefix){.addr = policy->prefix[i].addr, .len = policy->prefix[i].len};
 }
 
 /**
@@ -200,6 +204,7 @@ void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_r
 			.protocol = flow->policy.protocol,
 			.key = flow->policy.key,
 			.local = flow->policy.local,
+			.local_len = flow->policy.local_len,
 			.remote = flow->policy.remote,
 		};
 }
@@ -209,15 +214,15 @@ void query_flows(const struct slice *slice, uint64_t after, struct proto_flows_r
  * @slice: slice
  * @ask: question
  *
- * Return: bit mask of indices; none for an address that is not the slice's
+ * Return: set of rows; none for an address that is not the slice's
  */
-static uint32_t asked_addresses(const struct slice *slice, const struct proto_port *ask)
+static uint64_t asked_addresses(const struct slice *slice, const struct proto_port *ask)
 {
-	int address = netns_address(slice->netns, &ask->local);
+	int address = netns_row(slice->netns, &ask->local);
 
 	if (addr_is_any(&ask->local))
 		return hold_addresses(slice, PRIV_ANY_ADDRESS, ask->family);
-	return address < 0 ? 0 : slice->owned & 1U << address;
+	return address < 0 ? 0 : slice->owned & 1ULL << address;
 }
 
 /**
@@ -227,7 +232,7 @@ static uint32_t asked_addresses(const struct slice *slice, const struct proto_po
  * @covered: the addresses on which the monitor's sockets hold it
  * @reply: filled in
  *
- * Without an address, the one with the most flows on the port is told of. A
+ * Without an address, the own one with the most flows on the port is told of. A
  * port in quarantine is told as free and held: when others may have it again,
  * only the monitor knows.
  */
@@ -235,7 +240,7 @@ void query_port(const struct slice *slice, const struct proto_port *ask, uint64_
 		struct proto_port_reply *reply)
 {
 	uint16_t number = ask->port;
-	uint32_t left;
+	uint64_t left;
 	bool ours;
 
 	if (ask->class >= STEER_CLASSES) {
@@ -245,7 +250,7 @@ void query_port(const struct slice *slice, const struct proto_port *ask, uint64_
 	left = asked_addresses(slice, ask);
 	reply->netns = slice->netns->record.cookie;
 	reply->state = PROTO_PORT_FREE;
-	ours = policy_slice_owns(&slice->policy, ask->class, number, number);
+	ours = policy_slice_owns(&slice->policy, ask->class, number, number) || left & ~WORLD_OWN_ROWS;
 	if (ask->class == CLASS_GRANT) {
 		number = ask->port > UINT8_MAX ? 0 : slots_find(&slice->netns->slots, (uint8_t)ask->port, ask->key);
 		ours = number && policy_slice_granted(&slice->policy, (uint8_t)ask->port, ask->key);
@@ -257,7 +262,7 @@ void query_port(const struct slice *slice, const struct proto_port *ask, uint64_
 	reply->held = (covered & left) != 0;
 	for (; left; left &= left - 1) {
 		const struct port *port =
-			ports_find(&slice->netns->shard.ports, (unsigned)__builtin_ctz(left), ask->class, number);
+			ports_find(&slice->netns->shard.ports, (unsigned)__builtin_ctzll(left), ask->class, number);
 
 		if (!port || port->flows < reply->flows)
 			continue;

@@ -45,6 +45,7 @@ struct round {
 	struct ends ends;
 	unsigned copies; /* until now */
 	uint32_t uid;    /* whose the local port is */
+	bool proxied;    /* the local address is */
 	bool error;      /* an ICMP error */
 	const struct pkt *pkt;
 	struct saferaw_meta meta;
@@ -63,7 +64,7 @@ static bool is_wide(const struct flow *flow)
 /**
  * key_of() - what the list of a port is found by
  * @slice: of the port
- * @address: index of the local address, or FLOWKEY_ANY
+ * @address: row of the local address, or FLOWKEY_ANY
  * @class: enum steer_class
  * @port: host byte order
  */
@@ -90,7 +91,7 @@ static struct flowkey key_at(const struct flow *flow, unsigned n)
 /**
  * first() - the list of a port
  * @slice: of the port
- * @address: index of the local address, or FLOWKEY_ANY
+ * @address: row of the local address, or FLOWKEY_ANY
  * @class: enum steer_class
  * @port: host byte order
  *
@@ -190,19 +191,19 @@ static void mark_claimed(const struct flow *flow)
 {
 	const struct slice *slice = flow->slice;
 	const struct policy_range span = {flow->policy.class, flow->policy.lo, flow->policy.hi};
-	uint32_t left = slice->owned & netns_family(slice->netns, flow->policy.family);
+	uint64_t left = slice->owned & netns_family(slice->netns, flow->policy.family);
 
 	if (flow->address != PRIV_ANY_ADDRESS)
-		left = 1U << flow->address;
+		left = 1ULL << flow->address;
 	for (; left; left &= left - 1)
-		ports_mark_readers(&slice->netns->shard.ports, (unsigned)__builtin_ctz(left), &span,
+		ports_mark_readers(&slice->netns->shard.ports, (unsigned)__builtin_ctzll(left), &span,
 				   (uint16_t)slice_number(slice));
 }
 
 /**
  * readers_mark() - ports have been claimed: tell their entries of the readers that they have already
  * @slice: that has claimed them
- * @address: index of the local address
+ * @address: row of the local address
  * @span: class and ports
  */
 void readers_mark(const struct slice *slice, unsigned address, const struct policy_range *span)
@@ -268,6 +269,22 @@ void readers_remove(struct flow *flow)
 }
 
 /**
+ * local_ok() - whether a packet's local address is one that a reader names
+ * @policy: the reader's
+ * @round: packet
+ *
+ * Who names none is on the slice's own addresses.
+ */
+static bool local_ok(const struct policy_flow *policy, const struct round *round)
+{
+	const struct prefix prefix = {.addr = policy->local, .len = policy->local_len ? policy->local_len : 128};
+
+	if (addr_is_any(&policy->local))
+		return !round->proxied;
+	return prefix_contains(&prefix, round->ends.local);
+}
+
+/**
  * wants() - whether a packet is for a reader
  * @flow: on a list that the packet has been brought to
  * @round: packet
@@ -286,7 +303,7 @@ static bool wants(const struct flow *flow, const struct round *round)
 		return false;
 	if (policy->family != AF_UNSPEC && policy->family != (round->pkt->version == 4 ? AF_INET : AF_INET6))
 		return false;
-	if (!addr_is_any(&policy->local) && !addr_eq(&policy->local, ends->local))
+	if (!local_ok(policy, round))
 		return false;
 	if (addr_is_any(&policy->remote))
 		return true;
@@ -346,7 +363,7 @@ static void pass_on(const struct reader *reader, struct round *round)
 /**
  * go_round() - give a packet to all readers that want it
  * @slice: of the local port
- * @address: index of the local address
+ * @address: row of the local address
  * @marked: whether the port has readers of its own
  * @round: packet
  */
@@ -354,6 +371,7 @@ static void go_round(const struct slice *slice, unsigned address, bool marked, s
 {
 	unsigned class = (unsigned)round->ends.class;
 
+	round->proxied = address >= STEER_ADDRESSES_MAX;
 	if (marked) {
 		pass_on(first(slice, address, class, round->ends.lport), round);
 		pass_on(first(slice, FLOWKEY_ANY, class, round->ends.lport), round);
@@ -380,13 +398,14 @@ enum verdict readers_received(struct slice *slice, const struct port *port, cons
 			      .error = pkt->flags & PKT_ICMP_ERROR,
 			      .pkt = pkt,
 			      .verdict = VERDICT_NO_FLOW};
+	int address = netns_row(slice->netns, round.ends.local);
 	const struct policy_flow policy = {.class = (uint8_t)round.ends.class,
+					   .proxied = address >= STEER_ADDRESSES_MAX,
 					   .family = pkt->version == 4 ? AF_INET : AF_INET6,
 					   .lo = round.ends.lport,
 					   .hi = round.ends.lport,
 					   .protocol = round.ends.protocol,
 					   .key = pkt->key};
-	int address = netns_address(slice->netns, round.ends.local);
 
 	if (address >= 0 && policy_receive(&policy, pkt) == VERDICT_PASS)
 		go_round(slice, (unsigned)address, port->levels & PORT_READERS, &round);
@@ -408,7 +427,7 @@ void readers_sent(const struct flow *flow, const struct pkt *pkt, const struct a
 			      .pkt = pkt,
 			      .meta = {.flags = SAFERAW_META_SENT},
 			      .verdict = VERDICT_NO_FLOW};
-	int address = netns_address(slice->netns, round.ends.local);
+	int address = netns_row(slice->netns, round.ends.local);
 	const struct port *port;
 
 	if (address < 0 || round.ends.class < 0)

@@ -127,6 +127,10 @@ static enum verdict judge(const struct flow *flow, struct pkt *pkt, struct addr 
 		verdict = fragments_follow(&flow->slice->sent, pkt, flow->number, clock_ns());
 	if (verdict == VERDICT_PASS && flow_is_dormant(flow))
 		verdict = VERDICT_DORMANT;
+	/* An own address of the host inside the prefix is none of the prefix's */
+	if (verdict == VERDICT_PASS && flow->policy.local_len &&
+	    netns_row(flow->slice->netns, &pkt->src) != flow->address)
+		verdict = VERDICT_SOURCE;
 	return verdict == VERDICT_PASS ? complete(flow, pkt, source) : verdict;
 }
 

@@ -54,6 +54,7 @@ union message {
 	struct priv_block block;
 	struct priv_grant grant;
 	struct priv_slice_grant slice_grant;
+	struct priv_slice_proxied slice_proxied;
 	uint8_t bytes[PRIV_MESSAGE_MAX];
 };
 
@@ -157,6 +158,17 @@ static bool take_slice_address(const union message *message, int *fd)
 {
 	(void)fd;
 	return draft_slice_address(&upstream.draft, &message->slice_address);
+}
+
+/**
+ * take_slice_proxied() - SLICE_PROXIED
+ * @message: message
+ * @fd: none
+ */
+static bool take_slice_proxied(const union message *message, int *fd)
+{
+	(void)fd;
+	return draft_slice_proxied(&upstream.draft, &message->slice_proxied);
 }
 
 /**
@@ -364,6 +376,7 @@ static const struct {
 	[PRIV_BLOCK] = {sizeof(struct priv_block), 1, ALWAYS, take_block},
 	[PRIV_GRANT] = {sizeof(struct priv_grant), 0, TELLING, take_grant},
 	[PRIV_SLICE_GRANT] = {sizeof(struct priv_slice_grant), 0, TELLING, take_slice_grant},
+	[PRIV_SLICE_PROXIED] = {sizeof(struct priv_slice_proxied), 0, TELLING, take_slice_proxied},
 };
 
 /**

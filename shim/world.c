@@ -9,8 +9,10 @@
  * changes. How the world changes from one configuration to the next is in
  * commit.c.
  *
- * Addresses are known by steering's index, which never changes while the
- * netns is attached; sets of them are 32-bit masks.
+ * Addresses are known by steering's row, which never changes while the netns is
+ * attached; sets of rows are 64-bit masks. A proxied prefix has a row as an own
+ * address has. An own address is found first: where a packet is for one, prefixes
+ * cost nothing.
  */
 #include "world.h"
 
@@ -21,7 +23,7 @@
 
 #include "util.h"
 
-static_assert(STEER_ADDRESSES_MAX == 32, "a set of address indices is a uint32_t");
+static_assert(STEER_ROWS_MAX == 64, "a set of rows is a uint64_t");
 
 #define TRAFFIC_BYTES (sizeof(struct steer_traffic) * STEER_SLICES_MAX)
 #define LINK_TRAFFIC_BYTES (sizeof(struct steer_link_traffic) * STEER_LINKS_MAX)
@@ -74,7 +76,8 @@ struct netns *netns_new(struct world *world, const struct priv_netns *record, co
 	fragments_init(&netns->shard.fragments);
 	if (!netns->traffic || !netns->link_traffic || flowtab_init(&netns->shard.flows) < 0 ||
 	    flowtab_init(&netns->shard.holds) < 0 || flowtab_init(&netns->shard.readers) < 0 ||
-	    loop_watch(&netns->tun, EPOLLIN) < 0 || loop_watch(&netns->tap, EPOLLIN) < 0) {
+	    flowtab_init(&netns->shard.exacts.tab) < 0 || loop_watch(&netns->tun, EPOLLIN) < 0 ||
+	    loop_watch(&netns->tap, EPOLLIN) < 0) {
 		netns_free(netns);
 		return NULL;
 	}
@@ -95,6 +98,7 @@ void netns_free(struct netns *netns)
 	flowtab_free(&netns->shard.flows);
 	flowtab_free(&netns->shard.holds);
 	flowtab_free(&netns->shard.readers);
+	flowtab_free(&netns->shard.exacts.tab);
 	ports_free(&netns->shard.ports);
 	slots_free(&netns->slots);
 	for (i = 0; i < STEER_BLOCKS; i++)
@@ -114,7 +118,7 @@ void netns_free(struct netns *netns)
  */
 bool netns_block_ok(const struct priv_block *record)
 {
-	return record->address < STEER_ADDRESSES_MAX && record->class < STEER_CLASSES;
+	return record->address < STEER_ROWS_MAX && record->class < STEER_CLASSES;
 }
 
 /**
@@ -129,25 +133,48 @@ struct steer_open *netns_map_block(int fd)
 }
 
 /**
- * netns_set_address() - an own address came, went or came back
+ * row_fits() - whether a row may be what the monitor says
+ * @set: of the netns
+ * @record: what the monitor said
+ */
+static bool row_fits(const struct address_set *set, const struct priv_address *record)
+{
+	bool own = record->index < STEER_ADDRESSES_MAX;
+	const struct prefix *prefix = &set->prefix[own ? 0 : record->index % STEER_ADDRESSES_MAX];
+
+	if (record->index >= STEER_ROWS_MAX || addr_is_any(&record->addr) || !record->len || record->len > 128)
+		return false;
+	if (own && record->len != 128)
+		return false;
+	if (!(set->known & 1ULL << record->index))
+		return true;
+	if (own)
+		return addr_eq(&set->addr[record->index], &record->addr);
+	return addr_eq(&prefix->addr, &record->addr) && prefix->len == record->len;
+}
+
+/**
+ * netns_set_address() - an own address, or a proxied prefix, came, went or came back
  * @netns: netns
  * @record: what the monitor said
  *
  * slice_refresh() every slice of the netns afterwards.
  *
- * Return: false when the index is out of range or has been another address's.
+ * Return: false when there is no such row or it has been another's.
  */
 bool netns_set_address(struct netns *netns, const struct priv_address *record)
 {
 	struct address_set *set = &netns->addresses;
-	uint32_t bit;
+	uint64_t bit;
 
-	if (record->index >= STEER_ADDRESSES_MAX || addr_is_any(&record->addr))
+	if (!row_fits(set, record))
 		return false;
-	bit = 1U << record->index;
-	if (set->known & bit && !addr_eq(&set->addr[record->index], &record->addr))
-		return false;
-	set->addr[record->index] = record->addr;
+	bit = 1ULL << record->index;
+	if (record->index < STEER_ADDRESSES_MAX)
+		set->addr[record->index] = record->addr;
+	else
+		set->prefix[record->index - STEER_ADDRESSES_MAX] =
+			(struct prefix){.addr = record->addr, .len = record->len};
 	set->known |= bit;
 	set->present = record->present ? set->present | bit : set->present & ~bit;
 	if (addr_family(&record->addr) == AF_INET)
@@ -156,19 +183,32 @@ bool netns_set_address(struct netns *netns, const struct priv_address *record)
 }
 
 /**
- * netns_address() - the index of an own address
+ * netns_forget_proxied() - no prefix is proxied, until the monitor says so again
+ * @netns: netns
+ */
+void netns_forget_proxied(struct netns *netns)
+{
+	netns->addresses.present &= WORLD_OWN_ROWS;
+}
+
+/**
+ * netns_row() - the row of an own address, or of the proxied prefix that an address is in
  * @netns: netns
  * @addr: address
  *
- * Return: the index, or -1.
+ * Return: the row, or -1. At STEER_ADDRESSES_MAX begin those of prefixes.
  */
-int netns_address(const struct netns *netns, const struct addr *addr)
+int netns_row(const struct netns *netns, const struct addr *addr)
 {
-	uint32_t left;
+	const struct address_set *set = &netns->addresses;
+	uint64_t left;
 
-	for (left = netns->addresses.known; left; left &= left - 1)
-		if (addr_eq(&netns->addresses.addr[__builtin_ctz(left)], addr))
-			return __builtin_ctz(left);
+	for (left = set->known & WORLD_OWN_ROWS; left; left &= left - 1)
+		if (addr_eq(&set->addr[__builtin_ctzll(left)], addr))
+			return __builtin_ctzll(left);
+	for (left = set->present & ~WORLD_OWN_ROWS; left; left &= left - 1)
+		if (prefix_contains(&set->prefix[__builtin_ctzll(left) - STEER_ADDRESSES_MAX], addr))
+			return __builtin_ctzll(left);
 	return -1;
 }
 
@@ -177,15 +217,16 @@ int netns_address(const struct netns *netns, const struct addr *addr)
  * @netns: netns
  * @family: AF_INET, AF_INET6, AF_UNSPEC for both
  *
- * Return: bit mask of indices
+ * Return: set of rows
  */
-uint32_t netns_family(const struct netns *netns, int family)
+uint64_t netns_family(const struct netns *netns, int family)
 {
 	const struct address_set *set = &netns->addresses;
+	uint64_t own = set->known & WORLD_OWN_ROWS;
 
 	if (family == AF_UNSPEC)
-		return set->known;
-	return family == AF_INET ? set->v4 : set->known & ~set->v4;
+		return own;
+	return family == AF_INET ? own & set->v4 : own & ~set->v4;
 }
 
 /**
@@ -253,6 +294,42 @@ static bool configured(const struct slice_conf *conf, const struct addr *addr)
 }
 
 /**
+ * is_proxied_for() - whether a slice's configuration has a proxied prefix
+ * @conf: configuration
+ * @prefix: prefix
+ */
+static bool is_proxied_for(const struct slice_conf *conf, const struct prefix *prefix)
+{
+	unsigned i;
+
+	for (i = 0; i < conf->proxied; i++)
+		if (addr_eq(&conf->prefix[i].addr, &prefix->addr) && conf->prefix[i].len == prefix->len)
+			return true;
+	return false;
+}
+
+/**
+ * refresh_proxied() - work out again which prefixes are a slice's
+ * @slice: slice
+ */
+static void refresh_proxied(struct slice *slice)
+{
+	const struct address_set *set = &slice->netns->addresses;
+	struct policy_slice *policy = &slice->policy;
+	uint64_t left;
+
+	policy->proxied = 0;
+	for (left = set->present & ~WORLD_OWN_ROWS; left; left &= left - 1) {
+		const struct prefix *prefix = &set->prefix[__builtin_ctzll(left) - STEER_ADDRESSES_MAX];
+
+		if (!is_proxied_for(&slice->conf, prefix))
+			continue;
+		slice->owned |= left & -left;
+		policy->prefix[policy->proxied++] = *prefix;
+	}
+}
+
+/**
  * slice_refresh() - work out again what follows from configuration and addresses
  * @slice: slice
  */
@@ -260,7 +337,7 @@ void slice_refresh(struct slice *slice)
 {
 	const struct address_set *set = &slice->netns->addresses;
 	struct policy_slice *policy = &slice->policy;
-	uint32_t left;
+	uint64_t left;
 
 	policy->fragments = slice->conf.record.fragments;
 	policy->ranges = slice->conf.ranges;
@@ -271,15 +348,16 @@ void slice_refresh(struct slice *slice)
 	memcpy(policy->deny, slice->conf.deny, sizeof(policy->deny));
 	policy->addresses = 0;
 	slice->owned = 0;
-	for (left = set->known; left; left &= left - 1) {
-		unsigned i = (unsigned)__builtin_ctz(left);
+	for (left = set->known & WORLD_OWN_ROWS; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
 
 		if (!configured(&slice->conf, &set->addr[i]))
 			continue;
-		slice->owned |= 1U << i;
-		if (set->present & 1U << i)
+		slice->owned |= 1ULL << i;
+		if (set->present & 1ULL << i)
 			policy->address[policy->addresses++] = set->addr[i];
 	}
+	refresh_proxied(slice);
 }
 
 /**

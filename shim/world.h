@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "exacts.h"
 #include "flowtab.h"
 #include "fragments.h"
 #include "slots.h"
@@ -47,15 +48,19 @@ struct slice_conf {
 	unsigned grants;
 	struct policy_grant grant[POLICY_GRANTS_MAX];
 	struct addr address[STEER_ADDRESSES_MAX];
+	unsigned proxied;
+	struct prefix prefix[STEER_PROXIED_MAX];
 	struct member member[WORLD_MEMBERS_MAX];
 	uint64_t peer[WORLD_PEERS_MAX]; /* netns cookies */
 	struct prefix deny[POLICY_DENY_MAX];
 };
 
-/* The netns's own addresses, by steering's index */
+/* What slices can have ports on, by steering's row: the netns's own addresses, and proxied prefixes behind them */
+#define WORLD_OWN_ROWS ((1ULL << STEER_ADDRESSES_MAX) - 1)
 struct address_set {
-	uint32_t known, present, v4; /* bit masks of indices */
+	uint64_t known, present, v4; /* sets of rows */
 	struct addr addr[STEER_ADDRESSES_MAX];
+	struct prefix prefix[STEER_PROXIED_MAX];
 };
 
 /* All flow state of the packets of one TUN queue. One queue, hence one shard, for each netns. */
@@ -63,6 +68,7 @@ struct shard {
 	struct flowtab flows;   /* struct flow */
 	struct flowtab holds;   /* struct hold */
 	struct flowtab readers; /* struct reader: the first of a list */
+	struct exacts exacts;
 	struct ports ports;
 	struct fragments fragments; /* first ones that have arrived */
 };
@@ -90,7 +96,7 @@ struct slice {
 	struct netns *netns;
 	struct slice_conf conf;
 	struct policy_slice policy;
-	uint32_t owned; /* its addresses, present or not: bit mask of indices */
+	uint64_t owned; /* its addresses, present or not, and its proxied prefixes: set of rows */
 	struct watch listener;
 	struct client_list clients, lobby; /* served; refused, but not yet told */
 	unsigned served, refused;          /* of them */
@@ -124,8 +130,9 @@ void netns_free(struct netns *netns);
 bool netns_block_ok(const struct priv_block *record);
 struct steer_open *netns_map_block(int fd);
 bool netns_set_address(struct netns *netns, const struct priv_address *record);
-int netns_address(const struct netns *netns, const struct addr *addr);
-uint32_t netns_family(const struct netns *netns, int family);
+void netns_forget_proxied(struct netns *netns);
+int netns_row(const struct netns *netns, const struct addr *addr);
+uint64_t netns_family(const struct netns *netns, int family);
 struct slice *slice_new(struct netns *netns, const struct slice_conf *conf, int listener, watch_fn *accept_ready);
 void slice_free(struct slice *slice);
 void slice_refresh(struct slice *slice);

@@ -277,7 +277,7 @@ static void prepare(void)
 	if (!evict)
 		fail("memory");
 	for (i = 0; i < ARRAY_SIZE(addresses); i++) {
-		struct priv_address record = {.index = (uint8_t)i, .present = 1};
+		struct priv_address record = {.index = (uint8_t)i, .present = 1, .len = 128};
 
 		if (!addr_parse(addresses[i], &record.addr) || !netns_set_address(&netns, &record))
 			fail(addresses[i]);

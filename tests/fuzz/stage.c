@@ -122,6 +122,7 @@ static void tell_netns(void)
 					       .netns = NETNS,
 					       .index = (uint8_t)i,
 					       .present = stage.present[i],
+					       .len = 128,
 					       .addr = address_of(i)};
 
 		tell(&address, sizeof(address), NULL, 0);
@@ -327,6 +328,7 @@ void stage_address(unsigned index, bool present)
 				    .netns = NETNS,
 				    .index = (uint8_t)index,
 				    .present = present,
+				    .len = 128,
 				    .addr = address_of(index)};
 
 	stage.present[index] = present;

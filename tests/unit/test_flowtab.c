@@ -18,27 +18,31 @@ static struct flowkey key_number(unsigned n)
 {
 	struct flowkey key = {.lport = 40000, .class = 1, .local = FLOWKEY_ANY_V4};
 
-	switch (n % 7) {
+	switch (n % 8) {
 	case 0:
-		key.remote.b[n / 7 % 16] = (uint8_t)(1 + n / 7);
+		key.remote.b[n / 8 % 16] = (uint8_t)(1 + n / 8);
 		break;
 	case 1:
-		key.lport = (uint16_t)(n / 7);
+		key.lport = (uint16_t)(n / 8);
 		break;
 	case 2:
-		key.rport = (uint16_t)(1 + n / 7);
+		key.rport = (uint16_t)(1 + n / 8);
 		break;
 	case 3:
-		key.slice = (uint16_t)(1 + n / 7);
+		key.slice = (uint16_t)(1 + n / 8);
 		break;
 	case 4:
-		key.local = (uint8_t)(n / 7);
+		key.local = (uint8_t)(n / 8);
 		break;
 	case 5:
-		key.class = (uint8_t)(2 + n / 7);
+		key.class = (uint8_t)(2 + n / 8);
+		break;
+	case 6:
+		key.exact = 1ULL + n / 8;
 		break;
 	default:
-		key.range = (uint8_t)(1 + n / 7);
+		key.range = 1;
+		key.exact = (uint64_t)n << 40;
 	}
 	return key;
 }

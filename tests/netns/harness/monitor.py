@@ -25,7 +25,7 @@ from .broker import RELAY_USER, program
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT, ADDRESS_NEWS, ROUTES_NEWS,
  SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK, LINK_NEWS,
- BLOCK, COVERED, COVERS, GRANT, SLICE_GRANT) = range(1, 29)
+ BLOCK, COVERED, COVERS, GRANT, SLICE_GRANT, SLICE_PROXIED) = range(1, 30)
 HEADER = struct.Struct("=II")
 PORTS, CLASSES, ADDRESSES, SLICES = 65536, 6, 32, 1024
 TRAFFIC, DROPPED = 384, 128  # bytes of one slice, and where in them the dropped packets are
@@ -47,7 +47,7 @@ class Slice:
     def __init__(self, number=1, serial=1, netns=0, name="one", users=("games",), groups=(),
                  ranges=((0, 40000, 40999), (1, 40000, 40999), (2, 40000, 40999)), addresses=(), deny=(), clients=16,
                  flows=1000, queue=65536, memory=1 << 30, peers=None, sniff_users=(), sniff_groups=(), fragments=False,
-                 local=False):
+                 local=False, proxied=()):
         self.__dict__.update({key: value for key, value in locals().items() if key != "self"})
 
     def records(self, listener):
@@ -60,6 +60,9 @@ class Slice:
             yield message(RANGE, struct.pack("=IBxHHH", self.number, kind, low, high, 0)), []
         for address in self.addresses:
             yield message(SLICE_ADDRESS, struct.pack("=I4x16s", self.number, proto.mapped(address))), []
+        for prefix in self.proxied:
+            raw, bits = proto.prefixed(prefix)
+            yield message(SLICE_PROXIED, struct.pack("=IB3x16s", self.number, bits, raw)), []
         for user in self.users:
             yield message(MEMBER, struct.pack("=IIII", self.number, 1, pwd.getpwnam(user).pw_uid, 0)), []
         for group in self.groups:
@@ -82,6 +85,7 @@ class Monitor:
         os.chmod(self.directory, 0o755)
         os.mkdir(os.path.join(self.directory, "empty"))
         self.addresses = list(addresses)
+        self.proxied = []  # prefixes that have a row, from ADDRESSES on, for good
         self.serial, self.mtu, self.cookie = 1, mtu, 4711
         self.covered = {}  # (class, port): mask of addresses on which sockets of the monitor's hold it
         self.busy, self.routes = set(), {}  # ports that are refused; destination: (source, mtu) or None
@@ -172,10 +176,21 @@ class Monitor:
         for index, address in enumerate(self.addresses):
             self.send(message(ADDRESS, struct.pack("=IBBBx16s", 0, index, 1, 128, proto.mapped(address))))
             self.tell_blocks(index)
+        self.tell_proxied(slices)
         for one in slices:
             for data, fds in one.records(self.listener(one.name)):
                 self.send(data, fds)
         self.send(message(COMMIT))
+
+    def tell_proxied(self, slices):
+        """Tells the rows of proxied prefixes, but for those that are no slice's any more."""
+        wanted = [prefix for one in slices for prefix in one.proxied]
+        self.proxied += [prefix for prefix in wanted if prefix not in self.proxied]
+        for index, prefix in enumerate(self.proxied, ADDRESSES):
+            if prefix in wanted:
+                raw, bits = proto.prefixed(prefix)
+                self.send(message(ADDRESS, struct.pack("=IBBBx16s", 0, index, 1, bits, raw)))
+                self.tell_blocks(index)
 
     def tell_blocks(self, index):
         """Tells the blocks of an address, which are made at the first time."""

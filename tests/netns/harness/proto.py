@@ -23,11 +23,12 @@ SHUTDOWN, REVOKED, ADDRESS_GONE, ADDRESS_BACK, ROUTES, MISSED, UNLINKED = range(
 STRICT, QUIET = 1, 2
 HEADER = struct.Struct("=HHI")
 OPEN_REQUEST = struct.Struct("=HHIBBBBHH16s16sH6x")
-OPEN_GRANT = struct.Struct("=HHIBBBBHH16s16sHBxI")
+OPEN_GRANT = struct.Struct("=HHIBBBBHH16s16sHBBI")
 OPENED = struct.Struct("=HHIiHHQ16s64s408x")
 STATS_REPLY = struct.Struct("=HHIiHHQQQQQQ48Q48Q32Q")
 NETNS_REPLY = struct.Struct("=HHIiHH32sQQQQ48Q48Q32Q48Q32Q")
-FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s8x")
+FLOW_ROW = struct.Struct("=QQQQQQIBBBBHHHBx16s16s4xB3x")
+PREFIX = struct.Struct("=16sB3x")
 LINK_REPLY = struct.Struct("=HHIiIIBB2x" + "HHHH" * 3 + "512s64s")
 LINK_ROW = struct.Struct("=IIII" + "Q" * 11 + "HHHH" * 3)
 MAPPING_ROW = struct.Struct("=BxHHHII16s16s")
@@ -51,6 +52,14 @@ def mapped(address):
         return ANY
     raw = ipaddress.ip_address(address).packed
     return raw if len(raw) == 16 else b"\0" * 10 + b"\xff\xff" + raw
+
+
+def prefixed(text):
+    """An address or prefix text as the protocol's 16 bytes and length; length 0: an address, or any."""
+    if text is None or "/" not in text:
+        return mapped(text), 0
+    address, bits = text.split("/")
+    return mapped(address), int(bits) + (0 if ":" in address else 96)
 
 
 def unmapped(raw):
@@ -177,15 +186,16 @@ class Client:
         return kind, flow, unmapped(address)
 
     def open(self, protocol, local=None, port=0, remote=None, remote_port=0, count=1, flags=0, family=None, kind=CONSUMER):
-        """Opens a flow."""
+        """Opens a flow; local may be a prefix."""
         if family is None:
             family = socket.AF_UNSPEC
             for text in (local, remote):
                 if text:
                     family = socket.AF_INET6 if ":" in text else socket.AF_INET
         self.ident += 1
-        self.socket.send(OPEN_REQUEST.pack(OPEN, OPEN_REQUEST.size, self.ident, kind, protocol, family, flags, port, count,
-                                           mapped(local), mapped(remote), remote_port))
+        local, bits = prefixed(local)
+        self.socket.send(OPEN_GRANT.pack(OPEN, OPEN_GRANT.size, self.ident, kind, protocol, family, flags, port, count,
+                                         local, mapped(remote), remote_port, 0, bits, 0))
         return self.opened(flags)
 
     def opened(self, flags):
@@ -245,8 +255,9 @@ class Client:
                 if text:
                     family = socket.AF_INET6 if ":" in text else socket.AF_INET
         self.ident += 1
+        local, bits = prefixed(local)
         self.socket.send(OPEN_GRANT.pack(OPEN, OPEN_GRANT.size, self.ident, kind, GRANT, family, flags, port, count,
-                                         mapped(local), mapped(remote), 0, number, key))
+                                         local, mapped(remote), 0, number, bits, key))
         return self.opened(flags)
 
     def stats(self, flow=0):
@@ -283,6 +294,12 @@ class Client:
         """The slice's addresses that are present now."""
         data, _ = self.request(INFO)
         return [unmapped(data[36 + 16 * row:52 + 16 * row]) for row in range(data[33])]
+
+    def prefixes(self):
+        """The slice's proxied prefixes."""
+        data, _ = self.request(INFO)
+        rows = [PREFIX.unpack_from(data, 1484 + PREFIX.size * row) for row in range(struct.unpack_from("=I", data, 1480)[0])]
+        return [f"{unmapped(raw)}/{bits - (96 if '.' in unmapped(raw) else 0)}" for raw, bits in rows]
 
     def flows(self):
         """Every flow of the slice: a list of tuples as in struct proto_flow_row."""

@@ -82,7 +82,7 @@ void cmd_grants(struct cmd *cmd, const struct policy_slice *slice);
 
 /* The subcommands: exit status */
 int cmd_flows(struct cmd *cmd);
-int cmd_links(struct cmd *cmd);
+int cmd_links(struct cmd *cmd, bool mappings);
 int cmd_ports(struct cmd *cmd);
 int cmd_stats(struct cmd *cmd);
 void cmd_stats_netns(struct cmd *cmd, json_t *top);

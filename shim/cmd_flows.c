@@ -131,5 +131,5 @@ int cmd_flows(struct cmd *cmd)
 		printf("%6s %-10s %-6s %-24s %-24s %6s %10s %12s %10s %12s %8s %s\n", "FLOW", "KIND", "PROTO",
 		       "LOCAL", "REMOTE", "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED",
 		       "FLAGS");
-	return cmd_each_flow(cmd, show, cmd) < 0 ? CMD_FAILED : cmd_links(cmd);
+	return cmd_each_flow(cmd, show, cmd) < 0 ? CMD_FAILED : cmd_links(cmd, true);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cmd_links.c: saferaw flows, its second part: the links of a slice, and what is translated for them
+ * cmd_links.c: the links of a slice, as saferaw flows and saferaw stats have them
+ *
+ * Each is a row of numbers. Below it flows lists what is translated for the
+ * link, mapping by mapping; stats only says how many there are, so what it
+ * prints is bounded by the number of links that the slice may have.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,15 +60,15 @@ static json_t *json_link(const struct proto_link_row *row)
 			json_object_set_new(ports, policy_class_name((enum steer_class)i),
 					    json_pack("{s:i, s:i, s:i}", "low", row->block[i].lo, "high",
 						      row->block[i].hi, "direct_high", row->block[i].direct_hi));
-	return json_pack("{s:I, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[]}",
-			 "link", (json_int_t)row->link, "uid", (json_int_t)row->uid, "strict",
+	return json_pack("{s:I, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "link",
+			 (json_int_t)row->link, "uid", (json_int_t)row->uid, "strict",
 			 row->flags & PROTO_LINK_STRICT ? 1 : 0, "quiet", row->flags & PROTO_LINK_QUIET ? 1 : 0,
 			 "ports", ports, "rx_packets", (json_int_t)row->rx_packets, "rx_bytes",
 			 (json_int_t)row->rx_bytes, "tx_packets", (json_int_t)row->tx_packets, "tx_bytes",
 			 (json_int_t)row->tx_bytes, "refused", (json_int_t)row->refused, "rx_translated",
 			 (json_int_t)row->rx_translated, "tx_translated", (json_int_t)row->tx_translated, "created",
 			 (json_int_t)row->created, "expired", (json_int_t)row->expired, "displaced",
-			 (json_int_t)row->displaced, "exhausted", (json_int_t)row->exhausted, "mappings");
+			 (json_int_t)row->displaced, "exhausted", (json_int_t)row->exhausted);
 }
 
 /**
@@ -127,15 +131,19 @@ static void show_mappings(struct cmd *cmd, uint32_t link, json_t *list)
  * @cmd: slice and manner
  * @row: link
  * @first: whether it is the first one
+ * @mappings: whether they are listed; else JSON has their number in their place
  */
-static void show_link(struct cmd *cmd, const struct proto_link_row *row, bool first)
+static void show_link(struct cmd *cmd, const struct proto_link_row *row, bool first, bool mappings)
 {
-	json_t *object;
+	json_t *object, *list;
 
 	if (cmd->json) {
 		object = json_link(row);
-		show_mappings(cmd, row->link, json_object_get(object, "mappings"));
+		list = mappings ? json_array() : json_integer((json_int_t)row->mappings);
+		json_object_set_new(object, "mappings", list);
 		json_array_append_new(json_object_get(cmd->out, "links"), object);
+		if (mappings)
+			show_mappings(cmd, row->link, list);
 		return;
 	}
 	if (first)
@@ -143,16 +151,18 @@ static void show_link(struct cmd *cmd, const struct proto_link_row *row, bool fi
 		       "ICMP", "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED", "TRANSLATED",
 		       "MAPPINGS", "EXHAUSTED", "FLAGS");
 	print_link(row);
-	show_mappings(cmd, row->link, NULL);
+	if (mappings)
+		show_mappings(cmd, row->link, NULL);
 }
 
 /**
  * cmd_links() - list the links of a slice
  * @cmd: slice and manner
+ * @mappings: whether those of each are listed
  *
  * Return: exit status
  */
-int cmd_links(struct cmd *cmd)
+int cmd_links(struct cmd *cmd, bool mappings)
 {
 	struct proto_links request = {.header = {.type = PROTO_LINKS, .size = sizeof(request)}};
 	struct proto_links_reply reply;
@@ -165,7 +175,7 @@ int cmd_links(struct cmd *cmd)
 			return CMD_FAILED;
 		}
 		for (i = 0; i < reply.rows && i < PROTO_LINKS_MAX; i++) {
-			show_link(cmd, &reply.row[i], request.after == 0);
+			show_link(cmd, &reply.row[i], request.after == 0, mappings);
 			request.after = reply.row[i].link;
 		}
 	} while (reply.rows);

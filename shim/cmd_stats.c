@@ -4,7 +4,7 @@
  *
  * Two lists of reasons: those of the relay (policy.h), each way, and those of
  * steering (steer.h), which drops what the relay never sees and what a sound
- * relay never sends.
+ * relay never sends. After them come the slice's links.
  *
  * Root sees the network namespaces of the slices as well, each once, after
  * them: what all slices of one have in common, and in a column of its own what
@@ -217,7 +217,7 @@ int cmd_stats(struct cmd *cmd)
 	show_totals(cmd, cmd->out, totals, ARRAY_SIZE(totals));
 	show_counts(cmd, cmd->out, "REFUSED", &refused);
 	show_counts(cmd, cmd->out, "DROPPED", &dropped);
-	return CMD_OK;
+	return cmd_links(cmd, false);
 }
 
 /**

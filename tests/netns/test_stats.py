@@ -5,6 +5,7 @@
 import errno
 import json
 import os
+import pwd
 import socket
 import struct
 import subprocess
@@ -89,6 +90,43 @@ def test_metrics():
         stats(broker.run_dir, "--openmetrics", "-s", "two", user="games", status=2)
 
 
+def test_links():
+    """Each link has rows of its own as long as it is there: as metrics, as JSON, for people."""
+    with Monitor([Slice()]) as relay:
+        client, other = relay.client(), relay.client()
+        argv = ("-s", relay.path())
+        tap.check("saferaw_link" not in stats(relay.directory, "--openmetrics", *argv), "metrics of links without one")
+        client.link(count=32)
+        other.link(count=16)
+        for port in range(1, 11):  # the pool has room for eight
+            relay.from_link(1, packets.udp(HERE, FAR, port, 80))
+            sent = relay.sent(0.2)
+            if sent:
+                relay.arrive(packets.udp(FAR, HERE, 80, struct.unpack_from("!H", sent, 20)[0]))
+                tap.check(relay.to_link(), "no answer")
+        struct.pack_into("=QQQQ", relay.link_traffic, monitor.LINK_TRAFFIC, 8, 2000, 10, 700)
+        struct.pack_into("=Q", relay.link_traffic, monitor.LINK_TRAFFIC + 64 + 8, 3)
+        get, link = metrics(relay.directory, *argv), {"slice": "one", "link": "1", "uid": str(pwd.getpwnam("games").pw_uid)}
+        for what, key, values in (("packets", "direction", {"rx": 8, "tx": 10}), ("bytes", "direction", {"rx": 2000, "tx": 700}),
+                                  ("translated_packets", "direction", {"rx": 8, "tx": 8}), ("refused_packets", None, {None: 5}),
+                                  ("mappings", None, {None: 8}),
+                                  ("mapping_events", "event", {"created": 8, "expired": 0, "displaced": 0, "exhausted": 2})):
+            tap.equal({value: get(f"saferaw_link_{what}", **link, **({key: value} if key else {})) for value in values}, values,
+                      what)
+        tap.equal(get("saferaw_link_mappings", **{**link, "link": "2"}), 0, "mappings of the other")
+        rows = json.loads(stats(relay.directory, "--json", *argv))["slices"][0]["links"]
+        tap.equal([[row[name] for name in ("link", "rx_bytes", "tx_translated", "refused", "exhausted", "mappings")] for row in rows],
+                  [[1, 2000, 8, 5, 2, 8], [2, 0, 0, 0, 0, 0]], "JSON")
+        lines = [line.split() for line in stats(relay.directory, *argv).splitlines()]
+        tap.equal([line[:1] + line[5:7] for line in lines if line and line[0] in "12"], [["1", "8", "2000"], ["2", "0", "0"]],
+                  "for people")
+        client.close()
+        tap.check(relay.wait(lambda: relay.unlinked == [1]), "the link does not end")
+        get = metrics(relay.directory, *argv)
+        tap.equal((get("saferaw_link_mappings", **link), get("saferaw_link_mappings", **{**link, "link": "2"})), (None, 0),
+                  "one that is gone, one that is not")
+
+
 def test_labels():
     """Label values are escaped: a slice's name that is meant to break the format does not."""
     name = 'a"} 1\\n\n# EOF'
@@ -164,5 +202,5 @@ def test_usage():
     tap.check("stats" in done.stderr, f"said {done.stderr!r}")
 
 
-tap.main(test_metrics, test_labels, test_unknown, test_netns_outlives_slices, test_root_from_elsewhere, test_usage,
+tap.main(test_metrics, test_links, test_labels, test_unknown, test_netns_outlives_slices, test_root_from_elsewhere, test_usage,
          modes=("auto",))

@@ -47,6 +47,28 @@ static inline int read_address(const char *text, unsigned port, struct sockaddr_
 }
 
 /**
+ * read_prefix() - an address or prefix from text
+ * @text: IPv4 or IPv6, and perhaps /LENGTH
+ * @port: host byte order
+ * @ss: set
+ * @length: set, bits; 0: it is an address
+ *
+ * Return: 1 if it is one, else 0
+ */
+static inline int read_prefix(const char *text, unsigned port, struct sockaddr_storage *ss, unsigned *length)
+{
+	char address[INET6_ADDRSTRLEN];
+	size_t n = strcspn(text, "/");
+
+	*length = text[n] ? (unsigned)atoi(text + n + 1) : 0;
+	if (n >= sizeof(address) || (text[n] && !*length))
+		return 0;
+	memcpy(address, text, n);
+	address[n] = '\0';
+	return read_address(address, port, ss);
+}
+
+/**
  * port_of() - the port, or ICMP identifier, of a socket address
  * @ss: AF_INET or AF_INET6: both have it in the same place
  *

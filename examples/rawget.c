@@ -2,11 +2,12 @@
 /*
  * rawget.c: fetch a page over a TCP connection made by hand
  *
- *	rawget [-v] [-s SLICE] ADDRESS PORT [PATH]
+ *	rawget [-v] [-s SLICE] [-a LOCAL] ADDRESS PORT [PATH]
  *
  * Needs no privilege, only a slice (see libsaferaw(3)). The host's stack knows
  * nothing of the connection: every segment is made and read here, and without
- * the flow the host would answer the server's first one with a reset.
+ * the flow the host would answer the server's first one with a reset. LOCAL is
+ * where it comes from, if it matters: an own address of the slice, or a proxied one.
  *
  * How it works. What we send is one stream of positions: position 0 is the
  * SYN, then the bytes of the request, and the FIN last. `acked` says how many
@@ -246,8 +247,9 @@ static void converse(void)
 /**
  * open_flow() - open a connected flow on a free port of the slice
  * @slice: name or NULL
+ * @local: address, NULL for any of the slice's own
  */
-static void open_flow(const char *slice)
+static void open_flow(const char *slice, const char *local)
 {
 	struct saferaw_request request = SAFERAW_REQUEST_INIT;
 	struct saferaw *saferaw = saferaw_connect(slice);
@@ -257,6 +259,8 @@ static void open_flow(const char *slice)
 		fail("broker", saferaw_error(NULL));
 	request.protocol = IPPROTO_TCP;
 	request.remote = tcp.remote;
+	if (local && !read_address(local, 0, &request.local))
+		fail("local address", local);
 	tcp.flow = saferaw_open(saferaw, &request);
 	if (!tcp.flow || saferaw_flow_source(tcp.flow, &tcp.remote, &tcp.local, &mtu) < 0)
 		fail("flow", saferaw_error(saferaw));
@@ -266,11 +270,13 @@ static void open_flow(const char *slice)
 
 int main(int argc, char **argv)
 {
-	const char *slice = NULL, *path;
+	const char *slice = NULL, *local = NULL, *path;
 	int option;
 
-	while ((option = getopt(argc, argv, "s:v")) != -1) {
-		if (option == 's')
+	while ((option = getopt(argc, argv, "a:s:v")) != -1) {
+		if (option == 'a')
+			local = optarg;
+		else if (option == 's')
 			slice = optarg;
 		else if (option == 'v')
 			tcp.verbose = 1;
@@ -279,7 +285,7 @@ int main(int argc, char **argv)
 	}
 	if (argc - optind < 2 || argc - optind > 3 ||
 	    !read_address(argv[optind], (unsigned)atoi(argv[optind + 1]), &tcp.remote)) {
-		fputs("usage: rawget [-v] [-s SLICE] ADDRESS PORT [PATH]\n", stderr);
+		fputs("usage: rawget [-v] [-s SLICE] [-a LOCAL] ADDRESS PORT [PATH]\n", stderr);
 		return 2;
 	}
 	path = argc - optind == 3 ? argv[optind + 2] : "/";
@@ -289,7 +295,7 @@ int main(int argc, char **argv)
 		fail("path", "too long");
 	if (getrandom(&tcp.first, sizeof(tcp.first), 0) < 0) /* nobody shall guess it (RFC 6528) */
 		fail("random number", strerror(errno));
-	open_flow(slice);
+	open_flow(slice, local);
 	converse();
 	if (fflush(stdout))
 		fail("output", strerror(errno));

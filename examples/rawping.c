@@ -2,7 +2,7 @@
 /*
  * rawping.c: ping with an ICMP identifier of the slice
  *
- *	rawping [-s SLICE] [-c COUNT] [-t TTL] ADDRESS
+ *	rawping [-s SLICE] [-a LOCAL] [-c COUNT] [-t TTL] ADDRESS
  *
  * The flow is an identifier of ICMP echo messages (ICMPv6 for an IPv6
  * address), so only answers to this program come here. With SAFERAW_ERRORS,
@@ -156,8 +156,9 @@ static int ping(struct saferaw_flow *flow, uint16_t sequence, uint8_t ttl, int l
 /**
  * open_flow() - open a free identifier for the remote
  * @slice: name or NULL
+ * @from: local address, NULL for any of the slice's own
  */
-static struct saferaw_flow *open_flow(const char *slice)
+static struct saferaw_flow *open_flow(const char *slice, const char *from)
 {
 	struct saferaw_request request = SAFERAW_REQUEST_INIT;
 	struct saferaw *saferaw = saferaw_connect(slice);
@@ -169,6 +170,8 @@ static struct saferaw_flow *open_flow(const char *slice)
 	request.protocol = protocol;
 	request.flags = SAFERAW_META | SAFERAW_ERRORS;
 	request.remote = remote;
+	if (from && !read_address(from, 0, &request.local))
+		fail("-a: not an address");
 	flow = saferaw_open(saferaw, &request);
 	if (!flow || saferaw_flow_source(flow, &remote, &local, NULL) < 0)
 		fail(saferaw_error(saferaw));
@@ -178,11 +181,13 @@ static struct saferaw_flow *open_flow(const char *slice)
 int main(int argc, char **argv)
 {
 	int option, count = 4, ttl = 64, i, replies = 0;
-	const char *slice = NULL;
+	const char *slice = NULL, *from = NULL;
 	struct saferaw_flow *flow;
 
-	while ((option = getopt(argc, argv, "s:c:t:")) != -1) {
-		if (option == 's')
+	while ((option = getopt(argc, argv, "a:s:c:t:")) != -1) {
+		if (option == 'a')
+			from = optarg;
+		else if (option == 's')
 			slice = optarg;
 		else if (option == 'c')
 			count = atoi(optarg);
@@ -192,10 +197,10 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (argc - optind != 1 || !read_address(argv[optind], 0, &remote) || ttl < 1 || ttl > 255) {
-		fputs("usage: rawping [-s SLICE] [-c COUNT] [-t TTL] ADDRESS\n", stderr);
+		fputs("usage: rawping [-s SLICE] [-a LOCAL] [-c COUNT] [-t TTL] ADDRESS\n", stderr);
 		return 2;
 	}
-	flow = open_flow(slice);
+	flow = open_flow(slice, from);
 	for (i = 1; i <= count; i++)
 		replies += ping(flow, (uint16_t)i, (uint8_t)ttl, i == count);
 	printf("%d sent, %d answered\n", count, replies);

@@ -2,13 +2,15 @@
 /*
  * udpecho.c: an echo server on a UDP port of the slice
  *
- *	udpecho [-s SLICE] [PORT]
+ *	udpecho [-s SLICE] [-a ADDRESS[/LENGTH]] [PORT]
  *
  * Sends every datagram back to where it came from, by turning the packet
  * round: the addresses change places, the ports change places. A checksum is a
  * sum, and the same words are summed, so it stays right as it is; only the TTL
  * is set anew, and with it the IPv4 header's checksum. Without PORT it is a
- * free one of the slice's. The port is printed first.
+ * free one of the slice's. The port is printed first. ADDRESS is an own address
+ * of the slice or a proxied one; with LENGTH it is a proxied prefix, on which every
+ * address answers.
  */
 #include <errno.h>
 #include <netinet/udp.h>
@@ -65,50 +67,56 @@ static void turn_round(uint8_t *packet)
 }
 
 /**
- * open_flow() - open the port, on every address of the slice, in both families
+ * open_flow() - open the port
  * @saferaw: handle
+ * @local: address or proxied prefix; NULL for every own address of the slice, in both families
  * @port: 0 for a free one
  */
-static struct saferaw_flow *open_flow(struct saferaw *saferaw, unsigned port)
+static struct saferaw_flow *open_flow(struct saferaw *saferaw, const char *local, unsigned port)
 {
 	struct saferaw_request request = SAFERAW_REQUEST_INIT;
-	struct sockaddr_storage local;
+	struct sockaddr_storage got;
 	struct saferaw_flow *flow;
 	struct sockaddr_in in = {.sin_family = AF_UNSPEC, .sin_port = htons((uint16_t)port)};
 
 	request.protocol = IPPROTO_UDP;
 	memcpy(&request.local, &in, sizeof(in));
+	if (local && !read_prefix(local, port, &request.local, &request.local_len))
+		fail("-a: neither an address nor a prefix");
 	flow = saferaw_open(saferaw, &request);
 	if (!flow)
 		fail(saferaw_error(saferaw));
-	saferaw_flow_local(flow, &local);
-	printf("%u\n", ntohs(port_of(&local)));
+	saferaw_flow_local(flow, &got);
+	printf("%u\n", ntohs(port_of(&got)));
 	fflush(stdout);
 	return flow;
 }
 
 int main(int argc, char **argv)
 {
-	const char *slice = NULL;
+	const char *slice = NULL, *local = NULL;
 	static uint8_t packet[PACKET_MAX];
 	struct saferaw *saferaw;
 	struct saferaw_flow *flow;
 	int option;
 	ssize_t n;
 
-	while ((option = getopt(argc, argv, "s:")) != -1) {
-		if (option != 's')
+	while ((option = getopt(argc, argv, "a:s:")) != -1) {
+		if (option == 'a')
+			local = optarg;
+		else if (option == 's')
+			slice = optarg;
+		else
 			return 2;
-		slice = optarg;
 	}
 	if (argc - optind > 1) {
-		fputs("usage: udpecho [-s SLICE] [PORT]\n", stderr);
+		fputs("usage: udpecho [-s SLICE] [-a ADDRESS[/LENGTH]] [PORT]\n", stderr);
 		return 2;
 	}
 	saferaw = saferaw_connect(slice);
 	if (!saferaw)
 		fail(saferaw_error(NULL));
-	flow = open_flow(saferaw, optind < argc ? (unsigned)atoi(argv[optind]) : 0);
+	flow = open_flow(saferaw, local, optind < argc ? (unsigned)atoi(argv[optind]) : 0);
 	while ((n = saferaw_recv(flow, packet, sizeof(packet), NULL, 0)) > 0) {
 		turn_round(packet);
 		if (saferaw_send(flow, packet, (size_t)n, 0) < 0)

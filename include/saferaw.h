@@ -80,9 +80,10 @@ struct saferaw_request {
 					   IPPROTO_GRE with a key; any other, whole; sniffer: or 0, all */
 	unsigned flags;                 /* SAFERAW_META, SAFERAW_ERRORS */
 	unsigned count;                 /* contiguous ports from local's on: 0 and 1 mean one */
-	struct sockaddr_storage local;  /* AF_UNSPEC or "any": every address; port (ICMP: id) 0: a free one (sniffer: all) */
+	struct sockaddr_storage local;  /* AF_UNSPEC or "any": every own one; port (ICMP: id) 0: a free one (sniffer: all) */
 	struct sockaddr_storage remote; /* AF_UNSPEC: packets from and to everybody; port 0: any port of that host */
 	uint32_t key;                   /* of GRE (RFC 2890), host byte order; else 0 */
+	unsigned local_len;             /* local is a proxied prefix of so many bits; 0: it is one address */
 };
 #define SAFERAW_REQUEST_INIT                                                                                         \
 	{                                                                                                            \
@@ -236,6 +237,13 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  * before local alone before range. From when the call returns the host's stack
  * neither answers nor sees what arrives for the flow.
  *
+ * Proxied prefixes (saferaw.conf(5)) are routed to the host and are the slice's
+ * whole, with every port of each address; port 0 finds a free one among all. A flow
+ * has part in one only when local is an address in it, or, with local_len, the
+ * prefix. On the prefix it sends from whichever address of it the packet says,
+ * which may not be zeros there. ICMP requests reach such flows too. A sniffer on
+ * port 0 without an address sees all of the slice.
+ *
  * A flow of the other kinds only reads: saferaw_send() fails with EPERM, and
  * what is written past it is dropped and counted ("read-only"). There may be
  * many of them on a port (256, alike or not), each with a copy of every packet;
@@ -258,14 +266,14 @@ int saferaw_next_event(struct saferaw *saferaw, struct saferaw_event *event);
  * says so (sniff_users, sniff_groups), and then of all.
  *
  * Return: a flow; or NULL and errno (and saferaw_error()):
- *	EINVAL		@request is not well-formed: size, kind, flags, count, a range beyond 65535
+ *	EINVAL		@request is not well-formed: size, kind, flags, count, a range beyond 65535, local_len
  *	E2BIG		@request has fields set that this version does not know
  *	EPROTONOSUPPORT	@request's protocol is none that a slice could have; 0 is for a sniffer on port 0
  *	EAFNOSUPPORT	families of protocol, local and remote disagree
  *	EPERM		the user may look at the slice (root may), but is no member of it; or the port
  *			to be sniffed is another user's
  *	EACCES		a port outside the slice's ranges, a protocol or key that it is not granted
- *	EADDRNOTAVAIL	local is no address of the slice, or not there at the moment
+ *	EADDRNOTAVAIL	local is no address or prefix of the slice, or not there at the moment
  *	EADDRINUSE	another user or a socket of the host has the port, a flow like this is open
  *			already, or (port 0) no port is free
  *	EOPNOTSUPP	the broker is older than this library and does not know the kind or a flag
@@ -317,7 +325,8 @@ uint64_t saferaw_flow_number(const struct saferaw_flow *flow);
  * saferaw_flow_local() - what the flow got
  * @flow: flow
  * @local: set to local address and (first) port or id. A flow on every address
- *	has 0.0.0.0 if it is for IPv4 alone, else "::".
+ *	has 0.0.0.0 if it is for IPv4 alone, else "::"; one on a prefix the
+ *	prefix's first address.
  *
  * Return: 0. Thread-safe.
  */

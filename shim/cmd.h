@@ -58,7 +58,10 @@ const char *cmd_protocol(unsigned class, unsigned family);
 const char *cmd_kind(unsigned kind);
 const char *cmd_endpoint(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct addr *addr, uint32_t lo,
 			 uint32_t count);
+const char *cmd_local(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct prefix *local, uint32_t lo,
+		      uint32_t count);
 json_t *cmd_json_addr(const struct addr *addr);
+json_t *cmd_json_length(const struct prefix *local);
 int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local, unsigned family,
 	     struct proto_port_reply *reply);
 const char *cmd_port_state(unsigned state);

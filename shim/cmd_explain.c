@@ -147,6 +147,20 @@ static int judge_state(const struct proto_port_reply *reply, char *text, size_t 
 }
 
 /**
+ * judge_address() - whose an address is
+ * @slice: slice
+ * @local: address, "::" for any
+ *
+ * Return: in words; NULL when it is not the slice's
+ */
+static const char *judge_address(const struct policy_slice *slice, const struct addr *local)
+{
+	if (addr_is_any(local) || policy_slice_has_address(slice, local))
+		return "the slice's";
+	return policy_slice_prefix(slice, local) ? "the slice's, proxied: with every port" : NULL;
+}
+
+/**
  * judge_socket() - whether a socket of the host is in the way
  * @sockets: of the host
  * @socket: the one that is on the port, or NULL
@@ -200,7 +214,8 @@ static int conclude(struct cmd *cmd, int error)
 static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 {
 	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
-	bool has_address = addr_is_any(&wanted->local) || policy_slice_has_address(slice, &wanted->local);
+	const char *address = judge_address(slice, &wanted->local);
+	bool own = addr_is_any(&wanted->local) || policy_slice_has_address(slice, &wanted->local);
 	struct proto_port_reply reply;
 	const struct cmd_socket *socket;
 	struct cmd_sockets sockets;
@@ -215,12 +230,12 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 		free(sockets.row);
 		return CMD_FAILED;
 	}
-	finding(cmd, "address", has_address ? "the slice's" : "not the slice's, or not there at the moment");
+	finding(cmd, "address", address ? address : "not the slice's, or not there at the moment");
 	state = judge_state(&reply, text, sizeof(text));
 	finding(cmd, "port", text);
-	socket = cmd_sockets_find(&sockets, wanted->class, wanted->port, &wanted->local);
+	socket = own ? cmd_sockets_find(&sockets, wanted->class, wanted->port, &wanted->local) : NULL;
 	in_way = judge_socket(&sockets, socket, text, sizeof(text));
-	if (reply.state != PROTO_PORT_FOREIGN)
+	if (own && reply.state != PROTO_PORT_FOREIGN)
 		finding(cmd, "socket", text);
 	json_object_set_new(
 		cmd->out, "port",
@@ -229,13 +244,13 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 						       : policy_class_name((enum steer_class)wanted->class),
 			  "port", wanted->port, "key",
 			  wanted->class == CLASS_GRANT ? json_integer((json_int_t)wanted->key) : json_null(),
-			  "address", cmd_json_addr(&wanted->local), "address_is_slices", has_address, "state",
+			  "address", cmd_json_addr(&wanted->local), "address_is_slices", address != NULL, "state",
 			  cmd_port_state(reply.state), "uid",
 			  reply.state == PROTO_PORT_OPEN ? json_integer((json_int_t)reply.uid) : json_null(), "flows",
 			  (json_int_t)reply.flows, "sockets_seen", sockets.seen, "kernel_socket",
 			  cmd_json_socket(socket)));
 	free(sockets.row);
-	if (!has_address)
+	if (!address)
 		return conclude(cmd, EADDRNOTAVAIL);
 	return conclude(cmd, state ? state : in_way);
 }

@@ -30,8 +30,9 @@ static const char *protocol_of(const struct proto_flow_row *row, char name[stati
 static void print_row(const struct proto_flow_row *row)
 {
 	char local[CMD_ENDPOINT_MAX], remote[CMD_ENDPOINT_MAX] = "-", name[CMD_GRANT_MAX];
+	const struct prefix own = {.addr = row->local, .len = row->local_len};
 
-	cmd_endpoint(local, row->family, &row->local, row->class == CLASS_GRANT ? row->key : row->port, row->count);
+	cmd_local(local, row->family, &own, row->class == CLASS_GRANT ? row->key : row->port, row->count);
 	if (!addr_is_any(&row->remote))
 		cmd_endpoint(remote, row->family, &row->remote, row->remote_port, 1);
 	printf("%6" PRIu64 " %-10s %-6s %-24s %-24s %6u %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %12" PRIu64
@@ -49,6 +50,7 @@ static void print_row(const struct proto_flow_row *row)
 static json_t *json_row(const struct proto_flow_row *row)
 {
 	static const char *const families[] = {[AF_UNSPEC] = "both", [AF_INET] = "ipv4", [AF_INET6] = "ipv6"};
+	const struct prefix own = {.addr = row->local, .len = row->local_len};
 	json_t *remote = json_null(), *flags = json_array();
 	char name[CMD_GRANT_MAX];
 
@@ -61,10 +63,12 @@ static json_t *json_row(const struct proto_flow_row *row)
 	if (row->flags & PROTO_FLAG_ALL)
 		json_array_append_new(flags, json_string("all"));
 	return json_pack(
-		"{s:I, s:s, s:s, s:s, s:{s:o, s:i, s:i, s:o}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "flow",
-		(json_int_t)row->flow, "kind", cmd_kind(row->kind), "protocol", protocol_of(row, name), "family",
+		"{s:I, s:s, s:s, s:s, s:{s:o, s:o, s:i, s:i, s:o}, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}",
+		"flow", (json_int_t)row->flow, "kind", cmd_kind(row->kind), "protocol", protocol_of(row, name),
+		"family",
 		row->family < ARRAY_SIZE(families) && families[row->family] ? families[row->family] : "unknown",
-		"local", "address", cmd_json_addr(&row->local), "port", row->port, "count", row->count, "key",
+		"local", "address", cmd_json_addr(&row->local), "length", cmd_json_length(&own), "port", row->port,
+		"count", row->count, "key",
 		row->class == CLASS_GRANT ? json_integer((json_int_t)row->key) : json_null(), "remote", remote, "uid",
 		(json_int_t)row->uid, "rx_packets", (json_int_t)row->rx_packets, "rx_bytes",
 		(json_int_t)row->rx_bytes, "tx_packets", (json_int_t)row->tx_packets, "tx_bytes",

@@ -3,7 +3,8 @@
  * cmd_packet.c: saferaw explain PACKET: whether a packet could be sent
  *
  * The packet is judged as the broker would judge it from a flow that is made
- * for it: its protocol, its family, its source port, no remote. So what speaks
+ * for it: its protocol, its family, its source port, no remote, and where its
+ * source is proxied the prefix. So what speaks
  * against the packet here speaks against it on every flow of the slice; a flow
  * with a remote may be stricter.
  */
@@ -86,6 +87,26 @@ static void tell_state(struct cmd *cmd, const struct proto_port_reply *port)
 }
 
 /**
+ * name_local() - let the flow that is made for a packet have the packet's source, where that is proxied
+ * @slice: slice
+ * @pkt: packet
+ * @flow: gets the prefix
+ *
+ * Return: whether it is
+ */
+static bool name_local(const struct policy_slice *slice, const struct pkt *pkt, struct policy_flow *flow)
+{
+	const struct prefix *prefix = policy_slice_prefix(slice, &pkt->src);
+
+	if (!prefix || policy_slice_has_address(slice, &pkt->src))
+		return false;
+	flow->local = prefix->addr;
+	flow->local_len = prefix->len;
+	flow->proxied = true;
+	return true;
+}
+
+/**
  * judge_grant() - the verdict on a well-formed packet whose protocol has no ports
  * @cmd: slice and manner
  * @pkt: packet
@@ -96,12 +117,13 @@ static void tell_state(struct cmd *cmd, const struct proto_port_reply *port)
 static int judge_grant(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 {
 	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
-	const struct policy_flow flow = {.class = CLASS_GRANT,
-					 .family = pkt->version == 4 ? AF_INET : AF_INET6,
-					 .protocol = pkt->protocol,
-					 .key = pkt->key};
+	struct policy_flow flow = {.class = CLASS_GRANT,
+				   .family = pkt->version == 4 ? AF_INET : AF_INET6,
+				   .protocol = pkt->protocol,
+				   .key = pkt->key};
 	struct proto_port_reply port;
 
+	name_local(slice, pkt, &flow);
 	*verdict = VERDICT_PROTOCOL;
 	if (policy_grantable(pkt->protocol))
 		*verdict = policy_send(slice, &flow, pkt);
@@ -135,7 +157,8 @@ static int judge(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 	if (class < 0)
 		return judge_grant(cmd, pkt, verdict);
 	flow.class = (uint8_t) class;
-	if (policy_slice_owns(slice, (enum steer_class) class, pkt->sport, pkt->sport))
+	if (name_local(slice, pkt, &flow) ||
+	    policy_slice_owns(slice, (enum steer_class) class, pkt->sport, pkt->sport))
 		flow.lo = flow.hi = pkt->sport;
 	else
 		flow.lo = 1; /* no port is the flow's */

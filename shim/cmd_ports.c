@@ -17,7 +17,8 @@
 /* What rows are sorted by, and have in common when they are one; all bytes count */
 struct key {
 	uint16_t class, port;
-	uint16_t count, family;
+	uint16_t count;
+	uint8_t family, local_len; /* length of the prefix that local is; 0: it is an address */
 	uint32_t uid;
 	uint32_t nth;           /* of links or sockets, from 1; 0: flows */
 	uint32_t protocol, key; /* of CLASS_GRANT, where port is 0 */
@@ -55,22 +56,28 @@ static void show_range(struct cmd *cmd, json_t *ranges, const struct policy_rang
 }
 
 /**
- * show_what_it_has() - the slice's addresses and ranges
+ * show_what_it_has() - the slice's addresses, proxied prefixes and ranges
  * @cmd: slice and manner
  */
 static void show_what_it_has(struct cmd *cmd)
 {
 	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
-	json_t *addresses = json_array(), *ranges = json_array();
+	json_t *addresses = json_array(), *proxied = json_array(), *ranges = json_array();
 	char text[ADDR_TEXT_MAX];
 	unsigned i;
 
 	json_object_set_new(cmd->out, "addresses", addresses);
+	json_object_set_new(cmd->out, "proxied", proxied);
 	json_object_set_new(cmd->out, "ranges", ranges);
 	for (i = 0; i < slice->addresses; i++) {
 		json_array_append_new(addresses, cmd_json_addr(&slice->address[i]));
 		if (!cmd->json)
 			printf("address %s\n", addr_text(&slice->address[i], text));
+	}
+	for (i = 0; i < slice->proxied; i++) {
+		json_array_append_new(proxied, json_string(prefix_text(&slice->prefix[i], text)));
+		if (!cmd->json)
+			printf("proxied %s\n", text);
 	}
 	for (i = 0; i < slice->ranges; i++)
 		show_range(cmd, ranges, &slice->range[i]);
@@ -114,6 +121,7 @@ static int add_flow(const struct proto_flow_row *flow, void *arg)
 				.port = flow->port,
 				.count = flow->count,
 				.family = flow->family,
+				.local_len = flow->local_len,
 				.uid = flow->uid,
 				.protocol = flow->protocol,
 				.key = flow->key,
@@ -273,6 +281,7 @@ static const char *protocol_of(const struct row *row, char name[static CMD_GRANT
  */
 static json_t *json_of(const struct row *row)
 {
+	const struct prefix own = {.addr = row->key.local, .len = row->key.local_len};
 	json_t *kinds = json_object();
 	char name[CMD_GRANT_MAX];
 	json_int_t flows = 0;
@@ -283,13 +292,13 @@ static json_t *json_of(const struct row *row)
 		if (row->flows[kind])
 			json_object_set_new(kinds, cmd_kind(kind), json_integer(row->flows[kind]));
 	}
-	return json_pack("{s:s, s:o, s:i, s:o, s:i, s:s, s:o, s:I, s:o, s:o, s:o}", "protocol",
-			 protocol_of(row, name), "address", cmd_json_addr(&row->key.local), "port", row->key.port,
-			 "key", row->key.class == CLASS_GRANT ? json_integer(row->key.key) : json_null(), "count",
-			 row->key.count, "state", cmd_port_state(is_open(row) ? PROTO_PORT_OPEN : PROTO_PORT_FREE),
-			 "uid", row->socket ? json_null() : json_integer(row->key.uid), "flows", flows, "kinds",
-			 kinds, "link", row->link ? json_integer(row->link) : json_null(), "kernel_socket",
-			 cmd_json_socket(row->socket));
+	return json_pack(
+		"{s:s, s:o, s:o, s:i, s:o, s:i, s:s, s:o, s:I, s:o, s:o, s:o}", "protocol", protocol_of(row, name),
+		"address", cmd_json_addr(&row->key.local), "length", cmd_json_length(&own), "port", row->key.port,
+		"key", row->key.class == CLASS_GRANT ? json_integer(row->key.key) : json_null(), "count",
+		row->key.count, "state", cmd_port_state(is_open(row) ? PROTO_PORT_OPEN : PROTO_PORT_FREE), "uid",
+		row->socket ? json_null() : json_integer(row->key.uid), "flows", flows, "kinds", kinds, "link",
+		row->link ? json_integer(row->link) : json_null(), "kernel_socket", cmd_json_socket(row->socket));
 }
 
 /**
@@ -299,10 +308,11 @@ static json_t *json_of(const struct row *row)
 static void print_row(const struct row *row)
 {
 	char local[CMD_ENDPOINT_MAX], name[CMD_GRANT_MAX], kinds[80] = "";
+	const struct prefix own = {.addr = row->key.local, .len = row->key.local_len};
 	unsigned kind;
 	int n = 0;
 
-	cmd_endpoint(local, row->key.family, &row->key.local, row->key.port + row->key.key, row->key.count);
+	cmd_local(local, row->key.family, &own, row->key.port + row->key.key, row->key.count);
 	printf("%-8s %-32s ", protocol_of(row, name), local);
 	if (row->socket) {
 		printf("%8s  socket of the host: %s, uid %u\n", "-", cmd_socket_state(row->socket), row->socket->uid);

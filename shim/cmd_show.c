@@ -7,6 +7,8 @@
 
 #include "cmd.h"
 
+#define PORTS_MAX 24 /* longest text of ports, with its NUL */
+
 /**
  * cmd_protocol() - a flow's protocol in words
  * @class: enum steer_class
@@ -33,6 +35,25 @@ const char *cmd_kind(unsigned kind)
 }
 
 /**
+ * ports_text() - ports in words
+ * @text: filled in: 7, 7-9, *
+ * @lo: first port, host byte order; 0 for every port
+ * @count: ports
+ *
+ * Return: @text
+ */
+static const char *ports_text(char text[static PORTS_MAX], uint32_t lo, uint32_t count)
+{
+	if (!lo)
+		snprintf(text, PORTS_MAX, "*");
+	else if (count > 1)
+		snprintf(text, PORTS_MAX, "%u-%u", lo, lo + count - 1);
+	else
+		snprintf(text, PORTS_MAX, "%u", lo);
+	return text;
+}
+
+/**
  * cmd_endpoint() - address and ports in words
  * @text: filled in: 192.0.2.1:7, [2001:db8::1]:7-9, *:7
  * @family: what "::" stands for: AF_INET, AF_INET6, or AF_UNSPEC for both
@@ -45,13 +66,10 @@ const char *cmd_kind(unsigned kind)
 const char *cmd_endpoint(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct addr *addr, uint32_t lo,
 			 uint32_t count)
 {
-	char address[ADDR_TEXT_MAX], ports[16] = "*";
+	char address[ADDR_TEXT_MAX], ports[PORTS_MAX];
 	bool any = addr_is_any(addr);
 
-	if (lo && count > 1)
-		snprintf(ports, sizeof(ports), "%u-%u", lo, lo + count - 1);
-	else if (lo)
-		snprintf(ports, sizeof(ports), "%u", lo);
+	ports_text(ports, lo, count);
 	if (any && family == AF_UNSPEC)
 		snprintf(text, CMD_ENDPOINT_MAX, "*:%s", ports);
 	else if (any && family == AF_INET)
@@ -60,6 +78,39 @@ const char *cmd_endpoint(char text[static CMD_ENDPOINT_MAX], unsigned family, co
 		snprintf(text, CMD_ENDPOINT_MAX, addr_family(addr) == AF_INET ? "%s:%s" : "[%s]:%s",
 			 addr_text(addr, address), ports);
 	return text;
+}
+
+/**
+ * cmd_local() - a flow's local address or prefix, and ports, in words
+ * @text: filled in: as of cmd_endpoint(), or 198.51.100.64/28:7, [2001:db8:9::/64]:7
+ * @family: as of cmd_endpoint()
+ * @local: address and length; length 0: it is one address
+ * @lo: first port, host byte order; 0 for every port
+ * @count: ports
+ *
+ * Return: @text
+ */
+const char *cmd_local(char text[static CMD_ENDPOINT_MAX], unsigned family, const struct prefix *local, uint32_t lo,
+		      uint32_t count)
+{
+	char prefix[ADDR_TEXT_MAX], ports[PORTS_MAX];
+
+	if (!local->len)
+		return cmd_endpoint(text, family, &local->addr, lo, count);
+	snprintf(text, CMD_ENDPOINT_MAX, addr_family(&local->addr) == AF_INET ? "%s:%s" : "[%s]:%s",
+		 prefix_text(local, prefix), ports_text(ports, lo, count));
+	return text;
+}
+
+/**
+ * cmd_json_length() - a flow's local length for programs: as its family counts, null for one address
+ * @local: address and length; length 0: it is one address
+ */
+json_t *cmd_json_length(const struct prefix *local)
+{
+	if (!local->len)
+		return json_null();
+	return json_integer(addr_family(&local->addr) == AF_INET ? local->len - 96 : local->len);
 }
 
 /**

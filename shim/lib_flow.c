@@ -126,6 +126,25 @@ static bool granted(const struct saferaw_request *request, struct proto_open *op
 }
 
 /**
+ * prefixed() - length of the prefix that is asked for
+ * @request: what the program asks for
+ * @open: its local address is filled in; gets the length
+ *
+ * Return: whether there can be such a prefix of the address
+ */
+static bool prefixed(const struct saferaw_request *request, struct proto_open *open)
+{
+	unsigned before = addr_family(&open->local) == AF_INET ? 96 : 0;
+
+	if (!request->local_len)
+		return true;
+	if (addr_is_any(&open->local) || request->local_len > 128 - before)
+		return false;
+	open->local_len = (uint8_t)(before + request->local_len);
+	return true;
+}
+
+/**
  * open_message() - the message that asks for a flow
  * @saferaw: handle, for the text
  * @request: what the program asks for
@@ -150,6 +169,8 @@ static int open_message(struct saferaw *saferaw, const struct saferaw_request *r
 	if (!endpoint(&request->local, &open->local, &open->port, &open->family) ||
 	    !endpoint(&request->remote, &open->remote, &open->remote_port, &open->family))
 		return lib_note(saferaw, EAFNOSUPPORT, "the families of protocol, local and remote disagree");
+	if (!prefixed(request, open))
+		return lib_note(saferaw, EINVAL, "a prefix needs an address, and has no more bits than that");
 	if (!granted(request, open))
 		return lib_note(saferaw, EINVAL, "the protocol has no ports, or no keys");
 	if (class == CLASS_ICMP)
@@ -196,6 +217,7 @@ static struct saferaw_flow *flow_new(struct saferaw *saferaw, const struct proto
 					    .read_only = open->kind != PROTO_KIND_CONSUMER,
 					    .family = open->family,
 					    .local = opened->local,
+					    .local_len = open->local_len % 128, /* a prefix of one address is that */
 					    .lo = opened->port,
 					    .hi = (uint16_t)(opened->port + opened->count - 1),
 					    .protocol = open->protocol,

@@ -38,7 +38,8 @@ static struct lib_info *info_new(const struct proto_info_reply *reply)
 	unsigned i;
 
 	if (reply->addresses > STEER_ADDRESSES_MAX || reply->ranges > POLICY_RANGES_MAX ||
-	    reply->denied > POLICY_DENY_MAX || reply->grants > POLICY_GRANTS_MAX) {
+	    reply->denied > POLICY_DENY_MAX || reply->grants > POLICY_GRANTS_MAX ||
+	    reply->proxied > STEER_PROXIED_MAX) {
 		errno = EPROTO;
 		return NULL;
 	}
@@ -61,6 +62,9 @@ static struct lib_info *info_new(const struct proto_info_reply *reply)
 			.protocol = reply->grant[i].protocol, .lo = reply->grant[i].lo, .hi = reply->grant[i].hi};
 	for (i = 0; i < reply->denied; i++)
 		info->slice.deny[i] = (struct prefix){.addr = reply->deny[i].addr, .len = reply->deny[i].len};
+	info->slice.proxied = reply->proxied;
+	for (i = 0; i < reply->proxied; i++)
+		info->slice.prefix[i] = (struct prefix){.addr = reply->prefix[i].addr, .len = reply->prefix[i].len};
 	return info;
 }
 

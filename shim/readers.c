@@ -270,17 +270,19 @@ void readers_remove(struct flow *flow)
 
 /**
  * local_ok() - whether a packet's local address is one that a reader names
- * @policy: the reader's
+ * @flow: reader
  * @round: packet
  *
- * Who names none is on the slice's own addresses.
+ * Who names none is on the slice's own addresses; who names no port either is on
+ * all that the slice has.
  */
-static bool local_ok(const struct policy_flow *policy, const struct round *round)
+static bool local_ok(const struct flow *flow, const struct round *round)
 {
+	const struct policy_flow *policy = &flow->policy;
 	const struct prefix prefix = {.addr = policy->local, .len = policy->local_len ? policy->local_len : 128};
 
 	if (addr_is_any(&policy->local))
-		return !round->proxied;
+		return !round->proxied || is_wide(flow);
 	return prefix_contains(&prefix, round->ends.local);
 }
 
@@ -303,7 +305,7 @@ static bool wants(const struct flow *flow, const struct round *round)
 		return false;
 	if (policy->family != AF_UNSPEC && policy->family != (round->pkt->version == 4 ? AF_INET : AF_INET6))
 		return false;
-	if (!local_ok(policy, round))
+	if (!local_ok(flow, round))
 		return false;
 	if (addr_is_any(&policy->remote))
 		return true;

@@ -128,6 +128,54 @@ def test_ports_of_links():
         flow.close()
 
 
+def test_proxied():
+    """ports, flows, explain and capture: proxied prefixes, and what is open on them."""
+    net, net6, far = "198.51.100.64/28", "2001:db8:9::/64", "203.0.113.7"
+    slices = Slice(ranges=(), proxied=(net, net6), users=("games", "news")), Slice(number=2, name="two", users=("list",))
+    with Monitor(slices) as relay:
+        relay.routes = {far: (HOST4, 1500)}
+        client = relay.client()
+        flows = [client.open(proto.TCP, local=net, port=80, family=socket.AF_INET), client.open(proto.UDP, local="2001:db8:9::5", port=53),
+                 client.open(proto.ICMP, local=net6, port=1, count=65535, family=socket.AF_INET6)]
+
+        def said(*argv, status=0, user="games"):
+            """What saferaw prints."""
+            done = subprocess.run(["setpriv", f"--reuid={user}", "--clear-groups", program("saferaw"), "-s", relay.path(), *argv],
+                                  check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE)
+            tap.equal(done.returncode, status, f"exit status of saferaw {argv} ({done.stdout}{done.stderr})")
+            return done.stdout
+
+        one = json.loads(said("flows", "--json"))["slices"][0]
+        tap.equal([(row["local"]["address"], row["local"]["length"], row["local"]["port"]) for row in one["flows"]],
+                  [("198.51.100.64", 28, 80), ("2001:db8:9::5", None, 53), ("2001:db8:9::", 64, 1)], "flows")
+        text = said("flows")
+        for word in (f" {net}:80 ", " [2001:db8:9::5]:53 ", f" [{net6}]:1-65535 "):
+            tap.check(word in text, f"{word!r} is not in: {text}")
+        one = json.loads(said("ports", "--json"))["slices"][0]
+        tap.equal((one["proxied"], [(row["address"], row["length"], row["port"], row["state"]) for row in one["ports"]]),
+                  ([net, net6], [("198.51.100.64", 28, 80, "open"), ("2001:db8:9::5", None, 53, "open"),
+                                 ("2001:db8:9::", 64, 1, "open")]), "ports")
+        text = said("ports")
+        tap.check(f"proxied {net}\nproxied {net6}\n" in text and f"{net}:80" in text, f"ports for people: {text}")
+        for port, status, word in (("tcp/198.51.100.70:80", 0, "that is you"), ("tcp/198.51.100.70:22", 0, "with every port"),
+                                   ("tcp/198.51.100.80:22", 1, "not the slice's"), ("udp/[2001:db8:9::ffff]:53", 0, "that is you"),
+                                   ("tcp/22", 1, "not the slice's")):
+            tap.check(word in said("explain", port, status=status), f"{word!r} is not said of {port}")
+        tap.check("uid 5 has it" in said("explain", "tcp/198.51.100.70:80", status=1, user="news"), "another user's port")
+        for packet, status, verdict in ((packets.udp("198.51.100.79", far, 22, 9), 0, "pass"),
+                                        (packets.udp("198.51.100.80", far, 22, 9), 1, "source"),
+                                        (packets.udp(HOST4, far, 22, 9), 1, "port"),
+                                        (packets.udp("198.51.100.79", "127.0.0.1", 22, 9), 1, "loopback")):
+            one, = json.loads(said("explain", "--json", packet.hex(), status=status))["slices"]
+            tap.equal(one["verdict"], verdict, "verdict")
+        capture = subprocess.Popen(["setpriv", "--reuid=games", "--clear-groups", program("saferaw"), "-s", relay.path(), "capture",
+                                    "-c", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        tap.check(capture.stderr.readline(), "the capture does not begin")
+        relay.arrive(packets.tcp(far, "198.51.100.70", 1024, 80))
+        tap.check("203.0.113.7:1024 to 198.51.100.70:80" in capture.communicate(timeout=PATIENCE)[0], "the capture")
+        tap.check(flows[0].recv(), "what was captured, at its flow")
+
+
 def test_ports_of_the_host():
     """ports: sockets of the host in all shapes are seen beside the broker's, on the slice's own addresses alone."""
     sections = (slice_section(users=("games",), extra=f'addresses = {{"{HOST4}", "{HOST6}"}}'),
@@ -222,4 +270,5 @@ def test_library_built_against():
         run(compiler, f"-std={language}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-x", "c", header)
 
 
-tap.main(test_lists, test_which_slice, test_ports, test_ports_of_links, test_ports_of_the_host, test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))
+tap.main(test_lists, test_which_slice, test_ports, test_ports_of_links, test_proxied, test_ports_of_the_host,
+         test_root_sees_all, test_explain, test_examples, test_library_built_against, modes=("auto",))

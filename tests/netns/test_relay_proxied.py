@@ -241,7 +241,7 @@ def test_errors():
 
 
 def test_sniffers():
-    """A sniffer sees of a prefix what it names; one that names nothing sees own addresses alone."""
+    """A sniffer sees of a prefix what it names; one that names no address sees own ones, one that names no port either all."""
     both = trap()
     both.ranges = ((proto.UDP, 40000, 40999),)
     with Monitor([both]) as relay:
@@ -252,7 +252,8 @@ def test_sniffers():
                                       family=socket.AF_INET)
                     for name, port, local in (("none", 40000, None), ("prefix", 40000, NET), ("address", 40000, IN[1]),
                                               ("wide", 0, None), ("wide prefix", 0, NET), ("wide address", 0, IN[2]))}
-        for address, names in ((IN[1], {"prefix", "address", "wide prefix"}), (IN[2], {"prefix", "wide prefix", "wide address"}),
+        for address, names in ((IN[1], {"prefix", "address", "wide", "wide prefix"}),
+                               (IN[2], {"prefix", "wide", "wide prefix", "wide address"}),
                                (HERE, {"none", "wide"})):
             relay.arrive(packets.udp(FAR, address, 53, 40000))
             (own if address == HERE else flow).send(packets.udp(address, FAR, 40000, 53))

@@ -116,6 +116,9 @@ START_TEST(connect_passes_the_greetings_errors_on)
 	stand_in.info.addresses = STEER_ADDRESSES_MAX + 1;
 	ck_assert_null_errno(saferaw_connect("unit"), EPROTO);
 	stand_in.info.addresses = 1;
+	stand_in.info.proxied = STEER_PROXIED_MAX + 1;
+	ck_assert_null_errno(saferaw_connect("unit"), EPROTO);
+	stand_in.info.proxied = 0;
 	stand_in.info.error = EACCES;
 	ck_assert_null_errno(saferaw_connect("unit"), EACCES);
 	usleep(1000); /* the stand-in closes its end of the last one */

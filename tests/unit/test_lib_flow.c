@@ -124,6 +124,75 @@ START_TEST(open_protocols_without_ports)
 }
 END_TEST
 
+START_TEST(open_prefixes)
+{
+	static const struct {
+		const char *local;
+		unsigned len;
+		uint8_t asked; /* as the message has it; 0: EINVAL */
+	} rows[] = {
+		{"198.51.100.64", 28, 124},
+		{"198.51.100.64", 32, 128},
+		{"198.51.100.64", 33, 0},
+		{"2001:db8:9::", 64, 64},
+		{"2001:db8:9::", 128, 128},
+		{"2001:db8:9::", 129, 0},
+		{"0.0.0.0", 8, 0},
+		{"::", 8, 0},
+		{"198.51.100.64", UINT32_MAX, 0},
+	};
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct saferaw_request request = SAFERAW_REQUEST_INIT;
+		struct saferaw_flow *flow;
+
+		request.protocol = IPPROTO_UDP;
+		request.local = endpoint(rows[i].local, 53);
+		request.local_len = rows[i].len;
+		if (!rows[i].asked) {
+			ck_assert_null_errno(saferaw_open(handle, &request), EINVAL);
+			continue;
+		}
+		flow = saferaw_open(handle, &request);
+		ck_assert_ptr_nonnull(flow);
+		ck_assert_uint_eq(stand_in.open.local_len, rows[i].asked);
+		saferaw_close(flow);
+	}
+}
+END_TEST
+
+/* On a prefix every address of it may be the source, but not none; on one address of it that one */
+START_TEST(send_from_prefixes)
+{
+	struct saferaw_request request = SAFERAW_REQUEST_INIT;
+	struct saferaw_flow *flow;
+	uint8_t bytes[64];
+
+	request.protocol = IPPROTO_UDP;
+	request.local = endpoint("198.51.100.64", 53);
+	request.local_len = 28;
+	flow = saferaw_open(handle, &request);
+	ck_assert_ptr_nonnull(flow);
+	packet(bytes, 60, "198.51.100.79", 53, "198.51.100.1");
+	ck_assert_int_eq(saferaw_send(flow, bytes, 60, 0), 60);
+	packet(bytes, 60, "0.0.0.0", 53, "198.51.100.1");
+	ck_assert_fails(saferaw_send(flow, bytes, 60, 0), EPERM);
+	ck_assert_str_eq(saferaw_reason(saferaw_last_reason(flow)), "source");
+	packet(bytes, 60, "198.51.100.80", 53, "198.51.100.1");
+	ck_assert_fails(saferaw_send(flow, bytes, 60, 0), EPERM);
+	saferaw_close(flow);
+	request.local_len = 32;
+	flow = saferaw_open(handle, &request);
+	ck_assert_ptr_nonnull(flow);
+	packet(bytes, 60, "198.51.100.65", 53, "198.51.100.1");
+	ck_assert_fails(saferaw_send(flow, bytes, 60, 0), EPERM);
+	packet(bytes, 60, "0.0.0.0", 53, "198.51.100.1");
+	ck_assert_int_eq(saferaw_send(flow, bytes, 60, 0), 60);
+	saferaw_close(flow);
+}
+END_TEST
+
 START_TEST(open_refuses_bad_requests)
 {
 	struct {
@@ -531,11 +600,13 @@ int main(void)
 	tcase_add_test(flows, open_asks_and_gets);
 	tcase_add_test(flows, open_finds_the_family);
 	tcase_add_test(flows, open_protocols_without_ports);
+	tcase_add_test(flows, open_prefixes);
 	tcase_add_test(flows, open_refuses_bad_requests);
 	tcase_add_test(flows, read_only_kinds);
 	tcase_add_test(flows, open_passes_refusals_on);
 	tcase_add_test(flows, open_survives_a_full_table_of_fds);
 	tcase_add_test(flows, send_checks_first);
+	tcase_add_test(flows, send_from_prefixes);
 	tcase_add_test(flows, send_knows_of_new_addresses);
 	tcase_add_test(flows, send_without_waiting_asks_nobody);
 	tcase_add_test(flows, send_knows_the_mtu);

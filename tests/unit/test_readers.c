@@ -31,7 +31,8 @@ static void set_up(void)
 	netns = (struct netns){0};
 	ck_assert_int_eq(flowtab_init(&netns.shard.readers), 0);
 	for (i = 0; i < ARRAY_SIZE(versions); i++) {
-		struct priv_address record = {.index = (uint8_t)i, .present = 1, .len = 128, .addr = addr(local(versions[i]))};
+		struct priv_address record = {
+			.index = (uint8_t)i, .present = 1, .len = 128, .addr = addr(local(versions[i]))};
 
 		ck_assert(netns_set_address(&netns, &record));
 	}

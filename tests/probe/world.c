@@ -274,6 +274,26 @@ struct world *world_make(enum conf_attach mode, unsigned mtu)
 }
 
 /**
+ * give_row() - give a port of all classes on a row to a slice
+ * @world: the world
+ * @row: of an address or a proxied prefix
+ * @port: number
+ * @slice: 0 for nobody
+ * @held: is the reservation held?
+ * @open: has the relay opened it?
+ */
+static void give_row(struct world *world, unsigned row, uint16_t port, unsigned slice, bool held, bool open)
+{
+	struct policy_range range = {.lo = port, .hi = port};
+
+	for (range.class = 0; range.class < STEER_CLASSES; range.class ++) {
+		steering_allow(&world->ns, row, &range, slice);
+		steering_hold(&world->ns, row, range.class, port, held);
+		world->open[STEER_BLOCK(row, range.class)]->port[port] = open ? STEER_PACKET_TUN : STEER_CLOSED;
+	}
+}
+
+/**
  * give() - give a port of all classes on all addresses to a slice
  * @world: the world
  * @port: number
@@ -283,13 +303,8 @@ struct world *world_make(enum conf_attach mode, unsigned mtu)
  */
 static void give(struct world *world, uint16_t port, unsigned slice, bool held, bool open)
 {
-	for (unsigned block = 0; block < world->ns.addresses * STEER_CLASSES; block++) {
-		struct policy_range range = {.class = (uint8_t)(block % STEER_CLASSES), .lo = port, .hi = port};
-
-		steering_allow(&world->ns, block / STEER_CLASSES, &range, slice);
-		steering_hold(&world->ns, block / STEER_CLASSES, range.class, port, held);
-		world->open[block]->port[port] = open ? STEER_PACKET_TUN : STEER_CLOSED;
-	}
+	for (unsigned row = 0; row < world->ns.addresses; row++)
+		give_row(world, row, port, slice, held, open);
 }
 
 /**
@@ -310,22 +325,22 @@ static struct steer_prefix denied(unsigned slice, const char *text)
 }
 
 /**
- * make_blocks() - blocks for all classes on all addresses
+ * make_blocks() - blocks for all classes on a row
  * @world: the world
+ * @row: of an address or a proxied prefix
  */
-static void make_blocks(struct world *world)
+static void make_blocks(struct world *world, unsigned row)
 {
-	for (unsigned i = 0; i < world->ns.addresses * STEER_CLASSES; i++) {
-		const enum steer_class class = i % STEER_CLASSES;
+	for (enum steer_class class = 0; class < STEER_CLASSES; class ++) {
 		struct steer_open *open;
 
-		if (steering_block(&world->ns, i / STEER_CLASSES, class) < 0)
+		if (steering_block(&world->ns, row, class) < 0)
 			tap_bail("steering_block");
 		open = mmap(NULL, sizeof(*open), PROT_READ | PROT_WRITE, MAP_SHARED,
-			    steering_open_fd(&world->ns, i / STEER_CLASSES, class), 0);
+			    steering_open_fd(&world->ns, row, class), 0);
 		if (open == MAP_FAILED)
 			tap_bail("mmap of a block");
-		world->open[i] = open;
+		world->open[STEER_BLOCK(row, class)] = open;
 	}
 }
 
@@ -350,7 +365,8 @@ static void configure(struct world *world)
 		tap_bail("steering_deny");
 	if (steering_slice(&world->ns, SLICE, &plain) < 0 || steering_slice(&world->ns, SLICE_LOCAL, &local) < 0)
 		tap_bail("steering_slice");
-	make_blocks(world);
+	for (unsigned i = 0; i < world->ns.addresses; i++)
+		make_blocks(world, i);
 	give(world, PORT, SLICE, true, true);
 	give(world, PORT_OTHER, SLICE, true, true);
 	give(world, PORT_CLOSED, SLICE, true, false);
@@ -377,6 +393,39 @@ void world_steer(struct world *world)
 	if (world->traffic == MAP_FAILED)
 		tap_bail("mmap of a map");
 	configure(world);
+}
+
+/**
+ * world_proxy() - tell steering about proxied prefixes too
+ * @world: the world, steered
+ */
+void world_proxy(struct world *world)
+{
+	static const char *const prefixes[] = {PROXIED4, PROXIED6, PROXIED_HOST4};
+	const struct steer_slice whole = {.share = SHARE, .flags = STEER_FRAGMENTS};
+	struct netns *ns = &world->ns;
+
+	if (steering_slice(ns, SLICE_WHOLE, &whole) < 0)
+		tap_bail("steering_slice");
+	for (unsigned i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		const unsigned row = STEER_ADDRESSES_MAX + i;
+		struct policy_range all = {.hi = STEER_PORTS - 1};
+		struct prefix prefix;
+
+		if (!prefix_parse(prefixes[i], &prefix))
+			tap_bail(prefixes[i]);
+		ns->address[row] = (struct netns_address){.addr = prefix.addr, .len = prefix.len, .present = true};
+		ns->proxied = i + 1;
+		make_blocks(world, row);
+		for (all.class = 0; all.class < STEER_PORT_CLASSES; all.class ++)
+			steering_allow(ns, row, &all, SLICE_WHOLE);
+		give_row(world, row, 0, SLICE_WHOLE, true, true);
+		give_row(world, row, PORT, SLICE_WHOLE, true, true);
+		give_row(world, row, PORT_CLOSED, SLICE_WHOLE, true, false);
+		give_row(world, row, PORT_UNHELD, SLICE_WHOLE, false, true);
+		if (steering_address(ns, row, true) < 0)
+			tap_bail("steering_address");
+	}
 }
 
 /**

@@ -31,8 +31,14 @@
 #define PORT_UNHELD 5003 /* slice 1, open */
 #define PORT_LOCAL 5010  /* slice 2, which is local, held, open */
 #define PORT_HOST 6000   /* nobody's, but `open` says open */
+/* Proxied prefixes, with the rows behind STEER_ADDRESSES_MAX: all ports are SLICE_WHOLE's, of which those above are held and open, or not */
+#define PROXIED4 "198.51.100.64/28"
+#define PROXIED6 "2001:db8:9::/64"
+#define PROXIED_HOST4 "203.0.113.7/32"
+
 #define SLICE 1
 #define SLICE_LOCAL 2 /* may send fragments too */
+#define SLICE_WHOLE 3 /* may send fragments */
 
 #define SHARE 512
 
@@ -42,13 +48,14 @@ struct world {
 	int wire;       /* AF_PACKET at the peer's end of the veth */
 	unsigned wire_ifindex, uplink;
 	uint8_t host_mac[6], peer_mac[6];
-	struct steer_open *open[STEER_BLOCKS]; /* of the addresses that there are */
+	struct steer_open *open[STEER_BLOCKS]; /* of the rows that there are */
 	struct steer_traffic *traffic;
 };
 
 struct world *world_make(enum conf_attach mode, unsigned mtu);
 void world_free(struct world *world);
 void world_steer(struct world *world);
+void world_proxy(struct world *world);
 void world_stale(void);
 void world_shell(int ns, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_sysctl(int ns, const char *name, const char *value);

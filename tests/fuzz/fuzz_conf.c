@@ -15,16 +15,7 @@
 #include <unistd.h>
 
 #include "conf.h"
-
-#define MUST(condition)                                                                                              \
-	do {                                                                                                         \
-		if (!(condition)) {                                                                                  \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
-			abort();                                                                                     \
-		}                                                                                                    \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+#include "fuzz.h"
 
 /* What the report is checked against */
 struct reports {

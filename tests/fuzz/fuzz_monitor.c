@@ -23,19 +23,12 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "fuzz.h"
 #include "link.h"
 #include "link_client.h"
 #include "reserve.h"
 #include "spawn.h"
 #include "uplink.h"
-
-#define MUST(condition)                                                                                              \
-	do {                                                                                                         \
-		if (!(condition)) {                                                                                  \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
-			abort();                                                                                     \
-		}                                                                                                    \
-	} while (0)
 
 static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
 			uint16_t *port);
@@ -74,14 +67,6 @@ static void fake_kill(struct relay *relay);
 
 #define MESSAGES_MAX 200
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
-
-/* What is left of the input */
-struct script {
-	const uint8_t *at;
-	size_t left;
-};
-
 /* Slice a has both addresses of "default", slice b one of "other", slice c, of "default", is on a namespace that is
  * not attached */
 static const char configuration[] =
@@ -106,15 +91,6 @@ static struct netns netns[2];
 static bool killed;
 static unsigned answers; /* that are due */
 static uid_t client_uid; /* of who asks for a link; 4 and 5: nobody who may */
-
-/** next() - a byte of the script; 0 when it is over */
-static uint8_t next(struct script *script)
-{
-	if (!script->left)
-		return 0;
-	script->left--;
-	return *script->at++;
-}
 
 /** is_covered() - whether some ports are a slice's */
 static bool is_covered(const struct netns *ns, const struct priv_reserve *r)
@@ -268,23 +244,23 @@ static void load(void)
 static void fill_ports(struct priv_reserve *r, struct script *script)
 {
 	static const uint16_t bases[] = {5000, 5120, 6000, 7000};
-	uint8_t how = next(script), slice = next(script) % 5;
+	uint8_t how = script_next(script), slice = script_next(script) % 5;
 
 	r->slice = slice;
-	r->netns = how & 1 ? slice / 2 : next(script) % 4;
-	r->uid = how & 2 ? 0 : next(script);
-	r->class = how & 4 ? (slice == 2 ? CLASS_ICMP : CLASS_TCP) : next(script) % (STEER_CLASSES + 1);
-	r->address = how & 8 ? PRIV_ANY_ADDRESS : next(script) % 4;
-	r->family = how & 16 ? AF_UNSPEC : next(script);
-	r->lo = (uint16_t)(bases[slice % 4] + (how & 32 ? 0 : next(script) % 12 - 1));
-	r->hi = (uint16_t)(r->lo + (how & 64 ? 0 : next(script) % 6 - 1));
-	r->cookie = next(script);
+	r->netns = how & 1 ? slice / 2 : script_next(script) % 4;
+	r->uid = how & 2 ? 0 : script_next(script);
+	r->class = how & 4 ? (slice == 2 ? CLASS_ICMP : CLASS_TCP) : script_next(script) % (STEER_CLASSES + 1);
+	r->address = how & 8 ? PRIV_ANY_ADDRESS : script_next(script) % 4;
+	r->family = how & 16 ? AF_UNSPEC : script_next(script);
+	r->lo = (uint16_t)(bases[slice % 4] + (how & 32 ? 0 : script_next(script) % 12 - 1));
+	r->hi = (uint16_t)(r->lo + (how & 64 ? 0 : script_next(script) % 6 - 1));
+	r->cookie = script_next(script);
 }
 
 /** write_message() - put a message together; returns its size */
 static size_t write_message(union request *request, struct script *script)
 {
-	uint8_t how = next(script), which = next(script);
+	uint8_t how = script_next(script), which = script_next(script);
 	const size_t row = which % (ARRAY_SIZE(requests) + 1);
 	size_t size = row < ARRAY_SIZE(requests) ? requests[row].size : 16, at;
 	struct priv_reserve ports = {.header = {0}};
@@ -310,10 +286,10 @@ static size_t write_message(union request *request, struct script *script)
 		request->link.hi[0] = (uint16_t)(request->link.lo[0] | (how & 32 ? 31 : 15));
 		request->link.lo[1] = how & 16 ? request->link.lo[0] : 0;
 		request->link.hi[1] = how & 16 ? request->link.lo[0] + 15 : 0;
-		client_uid = next(script) % 6;
+		client_uid = script_next(script) % 6;
 	} else if (request->header.type == PRIV_UNLINK) {
 		request->unlink.netns = ports.netns;
-		request->unlink.link = next(script) % 4;
+		request->unlink.link = script_next(script) % 4;
 	} else if (request->header.type == PRIV_COVERED) {
 		request->covered.netns = ports.netns;
 		request->covered.class = ports.class;
@@ -323,7 +299,7 @@ static size_t write_message(union request *request, struct script *script)
 		request->route.destination.b[15] = (uint8_t)ports.cookie;
 	}
 	for (at = sizeof(request->header); how % 16 == 1 && at < size; at++)
-		request->room[at] ^= (char)next(script);
+		request->room[at] ^= (char)script_next(script);
 	if (how % 32 == 2)
 		request->header.size++;
 	return how % 32 == 3 ? how : size;
@@ -357,10 +333,10 @@ static void play(struct script *script)
 	the_monitor.relay = (struct relay){.pidfd = -1, .channel = channel[0]};
 	killed = false;
 	answers = 0;
-	the_monitor.reloaded_ns = next(script) % 4 ? 0 : clock_ns();
+	the_monitor.reloaded_ns = script_next(script) % 4 ? 0 : clock_ns();
 	for (i = 0; i < MESSAGES_MAX && script->left && !killed; i++) {
 		size_t size = write_message(&request, script);
-		unsigned fds = (request.header.type == PRIV_LINK) ^ (next(script) > 250);
+		unsigned fds = (request.header.type == PRIV_LINK) ^ (script_next(script) > 250);
 
 		file = fds ? eventfd(0, EFD_CLOEXEC) : -1;
 		msg_send(channel[1], &request, size < sizeof(request) ? size : sizeof(request), &file, fds,

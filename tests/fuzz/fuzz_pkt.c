@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../reference/csum.h"
+#include "fuzz.h"
 #include "pkt.h"
 #include "util.h"
 
@@ -28,16 +29,6 @@
 
 #define PORT_LO 4000
 #define PORT_HI 4999
-
-#define MUST(condition)                                                                                              \
-	do {                                                                                                         \
-		if (!(condition)) {                                                                                  \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
-			abort();                                                                                     \
-		}                                                                                                    \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 /** parse_addr() - an address from text that is one */
 static struct addr parse_addr(const char *text)

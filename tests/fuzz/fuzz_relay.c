@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "msg.h"
 #include "proto.h"
 #include "saferaw.h"
@@ -35,14 +36,6 @@
 #define FLOWS 16
 #define STEPS_MAX 200
 #define OPENS 64 /* requests of one client that it may find the reply to */
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
-
-/* What is left of the input */
-struct script {
-	const uint8_t *at;
-	size_t left;
-};
 
 /* A flow that a client was given */
 struct opened {
@@ -57,26 +50,6 @@ static struct proto_open asked[CLIENTS][OPENS]; /* by id */
 static uint32_t ids[CLIENTS];
 static struct opened flow[FLOWS];
 static struct reference_slice the_slice;
-
-/** next() - a byte of the script; 0 when it is over */
-static uint8_t next(struct script *script)
-{
-	if (!script->left)
-		return 0;
-	script->left--;
-	return *script->at++;
-}
-
-/** take() - so many bytes of the script, or what is left; the rest stays as it is */
-static size_t take(struct script *script, void *to, size_t size)
-{
-	if (size > script->left)
-		size = script->left;
-	memcpy(to, script->at, size);
-	script->at += size;
-	script->left -= size;
-	return size;
-}
 
 /** reference_address() - an address as the reference has it */
 static struct reference_address reference_address(const struct addr *addr)
@@ -114,23 +87,23 @@ static void connect_client(unsigned n)
 /** fill_open() - make sense of an OPEN, mostly */
 static void fill_open(struct proto_open *open, struct script *script)
 {
-	const uint8_t how = next(script);
+	const uint8_t how = script_next(script);
 	static const char *const locals[] = {"::", STAGE_LOCAL4, STAGE_LOCAL6, "192.0.2.77"};
 	static const char *const remotes[] = {"::", "198.51.100.7", "2001:db8:7::7", "224.0.0.1"};
 
-	open->kind = (uint8_t)(next(script) % 4);
-	open->class = (uint8_t)(next(script) % (STEER_CLASSES + 2));
+	open->kind = (uint8_t)(script_next(script) % 4);
+	open->class = (uint8_t)(script_next(script) % (STEER_CLASSES + 2));
 	open->flags = (uint8_t)(how & 7);
-	open->port = (uint16_t)(how & 8 ? 0 : STAGE_FIRST - 2 + next(script) % 108);
-	open->count = (uint16_t)(how & 16 ? next(script) : 1);
-	MUST(addr_parse(locals[next(script) % ARRAY_SIZE(locals)], &open->local));
-	MUST(addr_parse(remotes[next(script) % ARRAY_SIZE(remotes)], &open->remote));
+	open->port = (uint16_t)(how & 8 ? 0 : STAGE_FIRST - 2 + script_next(script) % 108);
+	open->count = (uint16_t)(how & 16 ? script_next(script) : 1);
+	MUST(addr_parse(locals[script_next(script) % ARRAY_SIZE(locals)], &open->local));
+	MUST(addr_parse(remotes[script_next(script) % ARRAY_SIZE(remotes)], &open->remote));
 	open->remote_port = how & 32 ? 443 : 0;
 	if (open->class == CLASS_GRANT && !(how & 8)) {
 		open->port = open->remote_port = 0;
 		open->count = 1;
 		open->protocol = how & 1 ? STAGE_PROTOCOL : IPPROTO_GRE;
-		open->key = how & 1 ? 0 : STAGE_KEY - 1 + next(script) % 8;
+		open->key = how & 1 ? 0 : STAGE_KEY - 1 + script_next(script) % 8;
 	}
 	open->family = how & 64 ? AF_INET : how & 128 ? AF_INET6 : AF_UNSPEC;
 }
@@ -138,13 +111,13 @@ static void fill_open(struct proto_open *open, struct script *script)
 /** fill_link() - make sense of a LINK, mostly */
 static void fill_link(struct proto_link *link, struct script *script)
 {
-	const uint8_t how = next(script);
+	const uint8_t how = script_next(script);
 	unsigned class;
 
 	link->flags = how & 3;
-	link->count = how & 4 ? 16 : how & 8 ? 32 : next(script);
+	link->count = how & 4 ? 16 : how & 8 ? 32 : script_next(script);
 	for (class = 0; class < STEER_LINK_CLASSES; class ++)
-		link->port[class] = (uint16_t)(how & 16 ? 4000 + 16 * (next(script) % 7) : 0);
+		link->port[class] = (uint16_t)(how & 16 ? 4000 + 16 * (script_next(script) % 7) : 0);
 }
 
 /** write_message() - put a message together: any bytes, any contents, or sense; returns its size */
@@ -158,16 +131,16 @@ static size_t write_message(unsigned n, uint64_t room[static 1], struct script *
 		[PROTO_NETNS] = sizeof(struct proto_request), [PROTO_LINK] = sizeof(struct proto_link),
 		[PROTO_LINKS] = sizeof(struct proto_links),   [PROTO_MAPPINGS] = sizeof(struct proto_mappings)};
 	struct proto_header *header = (struct proto_header *)room;
-	uint8_t how = next(script) % 8, type = next(script) % (uint8_t)(ARRAY_SIZE(sizes) + 2);
+	uint8_t how = script_next(script) % 8, type = script_next(script) % (uint8_t)(ARRAY_SIZE(sizes) + 2);
 	size_t size = type < ARRAY_SIZE(sizes) ? sizes[type] : 16;
 
 	if (how == 0) {
-		size = take(script, room, next(script));
+		size = script_take(script, room, script_next(script));
 		header->id |= OPENS; /* so that no reply is taken for another's */
 		return size;
 	}
 	if (size > sizeof(*header) && how == 1)
-		take(script, room + 1, size - sizeof(*header));
+		script_take(script, room + 1, size - sizeof(*header));
 	else if (type == PROTO_HELLO)
 		((struct proto_hello *)room)->version = PROTO_VERSION;
 	else if (type == PROTO_OPEN)
@@ -175,7 +148,7 @@ static size_t write_message(unsigned n, uint64_t room[static 1], struct script *
 	else if (type == PROTO_LINK)
 		fill_link((struct proto_link *)room, script);
 	else if (type == PROTO_MAPPINGS)
-		((struct proto_mappings *)room)->link = next(script) % 4;
+		((struct proto_mappings *)room)->link = script_next(script) % 4;
 	else if (type == PROTO_ROUTE)
 		MUST(addr_parse(how % 2 ? "198.51.100.9" : "2001:db8:7::9",
 				&((struct proto_route *)room)->destination));
@@ -189,7 +162,7 @@ static size_t write_message(unsigned n, uint64_t room[static 1], struct script *
 static void say(unsigned n, struct script *script)
 {
 	static uint64_t room[PROTO_MESSAGE_MAX / sizeof(uint64_t)];
-	uint8_t with = next(script);
+	uint8_t with = script_next(script);
 	unsigned fds = with > 240 ? with % MSG_FDS_MAX + 1 : 0, i;
 	int fd[MSG_FDS_MAX];
 	size_t size;
@@ -299,7 +272,7 @@ static void build(struct shape *shape, const struct opened *opened, struct scrip
 	struct dice dice = {.state = 0};
 	struct shape_plan plan;
 
-	take(script, &dice.state, 4);
+	script_take(script, &dice.state, 4);
 	plan = make_plan(opened, &dice);
 	plan.arrives = arrives;
 	shape_build(shape, &dice, &plan);
@@ -355,7 +328,7 @@ static void read_flow(struct opened *opened)
 static void use_flow(struct opened *opened, struct script *script)
 {
 	static struct shape shape;
-	uint8_t how = next(script) % 8;
+	uint8_t how = script_next(script) % 8;
 
 	if (opened->fd < 0)
 		return;
@@ -417,7 +390,7 @@ static void check_tap(void)
 static bool news(struct script *script)
 {
 	static const int errors[] = {0, 0, 0, 0, EADDRINUSE, EACCES, ENFILE, EADDRNOTAVAIL};
-	uint8_t how = next(script);
+	uint8_t how = script_next(script);
 
 	switch (how % 8) {
 	case 0:
@@ -441,7 +414,7 @@ static bool news(struct script *script)
 /** step() - one thing happens; returns whether the configuration has changed */
 static bool step(struct script *script)
 {
-	uint8_t what = next(script);
+	uint8_t what = script_next(script);
 	unsigned n = what >> 6, i;
 	bool changed = false;
 

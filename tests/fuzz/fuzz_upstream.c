@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "log.h"
 
 static jmp_buf ended;
@@ -29,17 +30,8 @@ static jmp_buf ended;
 #include "../../shim/upstream.c" /* NOLINT: see above */
 #undef exit
 
-#define MUST(condition)                                                                                              \
-	do {                                                                                                         \
-		if (!(condition)) {                                                                                  \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
-			abort();                                                                                     \
-		}                                                                                                    \
-	} while (0)
-
 #define MESSAGES_MAX 300
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 _Noreturn void __wrap_log_fatal(const char *format, ...);
 
 /** __wrap_log_fatal() - the relay would end */
@@ -49,24 +41,9 @@ _Noreturn void __wrap_log_fatal(const char *format, ...)
 	longjmp(ended, 1);
 }
 
-/* What is left of the input */
-struct script {
-	const uint8_t *at;
-	size_t left;
-};
-
 static struct world world;
 static struct watch tick;
 static int monitor;
-
-/** next() - a byte of the script; 0 when it is over */
-static uint8_t next(struct script *script)
-{
-	if (!script->left)
-		return 0;
-	script->left--;
-	return *script->at++;
-}
 
 /** tick_ready() - so that no turn waits */
 static void tick_ready(struct watch *watch, uint32_t events)
@@ -105,13 +82,13 @@ static void fill(union message *message, struct script *script)
 {
 	uint8_t *body = message->bytes + sizeof(message->header);
 	size_t at = 0, size = message->header.size - sizeof(message->header);
-	uint8_t how = next(script);
+	uint8_t how = script_next(script);
 
 	for (; at < size; at += sizeof(uint32_t))
-		body[at] = next(script);
+		body[at] = script_next(script);
 	if (how % 8 == 0)
 		for (at = 0; at < size; at++)
-			body[at] ^= next(script);
+			body[at] ^= script_next(script);
 	else if (message->header.type == PRIV_ADDRESS || message->header.type == PRIV_ADDRESS_NEWS)
 		message->address.netns %= 2;
 	else if (message->header.type == PRIV_NETNS)
@@ -127,7 +104,7 @@ static void fill(union message *message, struct script *script)
 static void say(struct script *script)
 {
 	union message message = {.bytes = {0}};
-	uint8_t type = next(script), how = next(script);
+	uint8_t type = script_next(script), how = script_next(script);
 	unsigned fds, i;
 	size_t size;
 	int fd[MSG_FDS_MAX];

@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "scene.h"
 
 #define HEAD 3 /* bytes before the packet */
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t room, unsigned seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t room) __attribute__((weak));
 

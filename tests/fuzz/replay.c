@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INPUT_MAX (1 << 20) /* bytes */
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+#define INPUT_MAX (1 << 20) /* bytes */
 
 static char present[4096]; /* the input that runs now */
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "../reference/verdict.h"
+#include "fuzz.h"
 #include "world.h"
 
 #define STAGE_LOCAL4 "192.0.2.1"
@@ -21,14 +22,6 @@
 #define STAGE_KEYS 4
 #define STAGE_PROTOCOL 89 /* that it has whole, but after a reload to less */
 #define STAGE_SLICE 1
-
-#define MUST(condition)                                                                                              \
-	do {                                                                                                         \
-		if (!(condition)) {                                                                                  \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);               \
-			abort();                                                                                     \
-		}                                                                                                    \
-	} while (0)
 
 extern struct world stage_world;
 

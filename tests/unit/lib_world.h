@@ -26,6 +26,7 @@
 
 #include "libsaferaw_int.h"
 #include "stand_in.h"
+#include "suite.h"
 
 #define ck_assert_fails(call, error)                                                                                 \
 	do {                                                                                                         \
@@ -183,23 +184,6 @@ static inline int fds_open(void)
 	for (fd = 0; fd < 256; fd++)
 		n += fcntl(fd, F_GETFD) >= 0;
 	return n;
-}
-
-/**
- * run() - run a suite
- * @suite: suite
- *
- * Return: exit status
- */
-static inline int run(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif

@@ -26,6 +26,7 @@
 #include "log.h"
 #include "reserve.h"
 #include "steering.h"
+#include "suite.h"
 #include "util.h"
 
 #define ROWS 4
@@ -331,14 +332,12 @@ static inline void ck_held(unsigned class, unsigned port, unsigned set)
  * @tests: how many
  * @times: how often each, with another number
  *
- * Return: how many failed; 77 without the privilege to make a namespace
+ * Return: exit status; 77 without the privilege to make a namespace
  */
 static inline int world_run(const char *name, const TTest *const *test, size_t tests, int times)
 {
 	Suite *suite = suite_create(name);
 	TCase *tcase = tcase_create(name);
-	SRunner *runner;
-	int failed;
 
 	if (geteuid())
 		return 77;
@@ -348,11 +347,7 @@ static inline int world_run(const char *name, const TTest *const *test, size_t t
 	while (tests--)
 		tcase_add_loop_test(tcase, *test++, 0, times);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }
 
 #endif

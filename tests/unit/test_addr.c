@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "addr.h"
+#include "suite.h"
 #include "util.h"
 
 #define IS_ANY 0x01
@@ -249,14 +250,8 @@ static Suite *addr_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(addr_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(addr_suite());
 }

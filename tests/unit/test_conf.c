@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "suite.h"
 #include "util.h"
 
 #define MAIN "saferaw.conf"
@@ -701,14 +702,8 @@ static Suite *conf_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(conf_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(conf_suite());
 }

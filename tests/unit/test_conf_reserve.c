@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "suite.h"
 #include "util.h"
 
 #define DROP_IN "saferaw.conf.d/r.conf"
@@ -158,21 +159,15 @@ START_TEST(good_one)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("conf_reserve");
 	TCase *tcase = tcase_create("conf_reserve");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, bad_ones, 0, ARRAY_SIZE(bad));
 	tcase_add_test(tcase, good_one);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

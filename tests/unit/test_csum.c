@@ -8,6 +8,7 @@
 #include <check.h>
 
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 /** plain_csum() - RFC 1071 word by word, as a number */
@@ -270,14 +271,8 @@ static Suite *csum_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(csum_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(csum_suite());
 }

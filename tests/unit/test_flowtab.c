@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "flowtab.h"
+#include "suite.h"
 #include "util.h"
 
 #define KEYS 700
@@ -154,13 +155,11 @@ START_TEST(secrets_differ)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("flowtab");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, random_walk, 1, 4);
@@ -168,8 +167,5 @@ int main(void)
 	tcase_add_test(tests, hash);
 	tcase_add_test(tests, secrets_differ);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

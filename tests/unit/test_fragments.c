@@ -6,6 +6,7 @@
 
 #include "fragments.h"
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 #define SECOND 1000000000ULL
@@ -352,14 +353,8 @@ static Suite *fragments_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(fragments_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(fragments_suite());
 }

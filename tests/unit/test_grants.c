@@ -14,6 +14,7 @@
 #include "packet.h"
 #include "slots.h"
 #include "steering.h"
+#include "suite.h"
 #include "util.h"
 
 #define KEY 0x2000
@@ -347,13 +348,11 @@ START_TEST(all_anew_again_and_again)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("grants");
 	TCase *pure = tcase_create("pure"), *slots = tcase_create("slots");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(pure, header, 0, 2 * ARRAY_SIZE(headers));
 	tcase_add_loop_test(pure, header_cut, 0, ARRAY_SIZE(versions));
@@ -367,9 +366,5 @@ int main(void)
 	tcase_add_test(slots, given_away);
 	tcase_add_test(slots, all_anew_again_and_again);
 	suite_add_tcase(suite, slots);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

@@ -5,6 +5,7 @@
 #include <check.h>
 
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 /** inner_packet() - what the remote host's router may quote: a packet of ours with a transport header of 8 bytes */
@@ -154,14 +155,8 @@ static Suite *icmp_error_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(icmp_error_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(icmp_error_suite());
 }

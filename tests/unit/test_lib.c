@@ -375,5 +375,5 @@ int main(void)
 	tcase_add_test(talking, a_child_leaves_the_conversation_alone);
 	tcase_add_test(talking, threads_share_a_handle);
 	suite_add_tcase(suite, talking);
-	return run(suite);
+	return suite_run(suite);
 }

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "libsaferaw_int.h"
+#include "suite.h"
 
 #define PACKET_BYTES 512
 
@@ -258,8 +259,6 @@ int main(void)
 {
 	Suite *suite = suite_create("libsaferaw filters");
 	TCase *tests = tcase_create("filter");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_checked_fixture(tests, start, stop);
 	tcase_add_test(tests, kernel_and_libpcap_agree);
@@ -269,8 +268,5 @@ int main(void)
 	tcase_add_test(tests, jumps_are_re_aimed);
 	tcase_add_test(tests, what_cannot_be_moved_is_refused);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

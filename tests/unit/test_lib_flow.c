@@ -615,5 +615,5 @@ int main(void)
 	tcase_add_test(flows, recv_splits_the_metadata_off);
 	tcase_add_test(flows, stats_are_the_brokers);
 	suite_add_tcase(suite, flows);
-	return run(suite);
+	return suite_run(suite);
 }

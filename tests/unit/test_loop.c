@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "suite.h"
 #include "util.h"
 
 #define WAIT_NS (100 * NS_PER_MS)
@@ -104,20 +105,15 @@ START_TEST(sleeps)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("loop");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tests, serves_and_stops);
 	tcase_add_test(tests, closed_in_its_turn);
 	tcase_add_test(tests, sleeps);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

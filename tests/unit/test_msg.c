@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "msg.h"
+#include "suite.h"
 #include "util.h"
 
 static int ours, theirs; /* the two ends */
@@ -315,14 +316,8 @@ static Suite *msg_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(msg_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(msg_suite());
 }

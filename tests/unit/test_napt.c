@@ -7,6 +7,7 @@
 #include "fragments.h"
 #include "napt.h"
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 #define SECOND 1000000000ULL
@@ -637,13 +638,11 @@ START_TEST(order)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("napt");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, there_and_back, 0, 2 * NAPT_CLASSES);
@@ -663,8 +662,5 @@ int main(void)
 	tcase_add_test(tests, empty_pools);
 	tcase_add_test(tests, order);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include <check.h>
 
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 /* Captured packets, hexadecimal, and what is to be found in them */
@@ -581,14 +582,8 @@ static Suite *pkt_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(pkt_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(pkt_suite());
 }

@@ -8,6 +8,7 @@
 #include <check.h>
 
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 /* What a verdict is asked about; addresses and ports as in packet.h: local 4000, remote 80 */
@@ -725,14 +726,8 @@ static Suite *policy_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(policy_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(policy_suite());
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "packet.h"
+#include "suite.h"
 #include "util.h"
 
 START_TEST(names)
@@ -122,14 +123,8 @@ static Suite *tables_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(tables_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(tables_suite());
 }

@@ -10,6 +10,7 @@
 #include "flow.h"
 #include "packet.h"
 #include "readers.h"
+#include "suite.h"
 #include "util.h"
 
 #define FLOWS 48
@@ -270,21 +271,16 @@ START_TEST(places)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("readers");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, random_walk, 1, 5);
 	tcase_add_test(tests, no_reader_no_bit);
 	tcase_add_test(tests, places);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

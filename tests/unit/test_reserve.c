@@ -586,7 +586,7 @@ START_TEST(without_ipv6)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	const TTest *const tests[] = {

@@ -231,7 +231,7 @@ START_TEST(random_walk)
 }
 END_TEST
 
-/** main() - run it; exit status is the number of failures */
+/** main() - run it */
 int main(void)
 {
 	const TTest *const tests[] = {random_walk};

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "roster.h"
+#include "suite.h"
 
 #define NUMBERS 1000
 
@@ -67,19 +68,14 @@ START_TEST(random_walk)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("roster");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, random_walk, 1, 5);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

@@ -24,6 +24,7 @@
 
 #include "log.h"
 #include "sandbox.h"
+#include "suite.h"
 #include "util.h"
 
 /* Calls that somebody who has taken the relay over would want */
@@ -189,21 +190,16 @@ START_TEST(needs_root_directory)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
 	Suite *suite = suite_create("sandbox");
 	TCase *tests = tcase_create("all");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(tests, stops, 0, ARRAY_SIZE(wanted));
 	tcase_add_test(tests, lets_through);
 	tcase_add_test(tests, drops);
 	tcase_add_test(tests, needs_root_directory);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

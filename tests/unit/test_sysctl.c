@@ -18,6 +18,7 @@
 
 #include "log.h"
 #include "portset.h"
+#include "suite.h"
 #include "sysctl.h"
 #include "util.h"
 
@@ -346,7 +347,7 @@ START_TEST(port_sets)
 }
 END_TEST
 
-/** main() - run them; exit status is the number of failures, 77 without the privilege to make a namespace */
+/** main() - run them; exit status 77 without the privilege to make a namespace */
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -366,9 +367,7 @@ int main(void)
 	};
 	Suite *suite = suite_create("sysctl");
 	TCase *tcase = tcase_create("sysctl");
-	SRunner *runner;
 	size_t i;
-	int failed;
 
 	if (geteuid())
 		return 77;
@@ -377,9 +376,5 @@ int main(void)
 	for (i = 0; i < ARRAY_SIZE(tests); i++)
 		tcase_add_test(tcase, tests[i]);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(suite);
 }

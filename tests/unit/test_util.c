@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "suite.h"
 #include "util.h"
 
 START_TEST(numbers)
@@ -264,14 +265,8 @@ static Suite *util_suite(void)
 	return suite;
 }
 
-/** main() - run them; exit status is the number of failures */
+/** main() - run them */
 int main(void)
 {
-	SRunner *runner = srunner_create(util_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed;
+	return suite_run(util_suite());
 }

@@ -25,6 +25,7 @@
 #include "link.h"
 #include "log.h"
 #include "steering.h"
+#include "suite.h"
 #include "sysctl.h"
 #include "uplink.h"
 #include "util.h"
@@ -245,8 +246,6 @@ static inline int world_run(const char *name, const TTest *const *tests, unsigne
 {
 	Suite *suite = suite_create(name);
 	TCase *all = tcase_create(name);
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	if (unshare(CLONE_NEWNET) < 0) {
 		printf("needs root: no network namespace: %s\n", strerror(errno));
@@ -257,10 +256,7 @@ static inline int world_run(const char *name, const TTest *const *tests, unsigne
 	tcase_set_timeout(all, 120);
 	for (unsigned i = 0; i < count; i++)
 		tcase_add_test(all, tests[i]);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }
 
 #endif

@@ -7,6 +7,7 @@
  * keeps the TUN, as the relay would.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -225,6 +227,35 @@ static void test_tcx(void)
 }
 
 /**
+ * has_tcx() - is this kernel one with tcx links (Linux 6.6)?
+ */
+static bool has_tcx(void)
+{
+	struct utsname name;
+	unsigned major, minor;
+
+	if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		tap_bail("uname");
+	return major > 6 || (major == 6 && minor >= 6);
+}
+
+/**
+ * test_without_tcx() - a kernel that has no links: who asks for them is told, who leaves the choice gets filters
+ */
+static void test_without_tcx(void)
+{
+	struct world *w = world_make(CONF_ATTACH_TCX, 1500);
+
+	tap_ok(steering_load(&w->ns) < 0 && (errno == EINVAL || errno == EOPNOTSUPP),
+	       "no tcx: refused where it is asked for");
+	world_free(w);
+	w = world_make(CONF_ATTACH_AUTO, 1500);
+	world_steer(w);
+	tap_ok(steered(w) && !strcmp(steering_mode(&w->ns), "clsact") && qdiscs(w) == 1, "no tcx: clsact is chosen");
+	world_free(w);
+}
+
+/**
  * test_clsact() - filters, alone
  */
 static void test_clsact(void)
@@ -325,7 +356,10 @@ int main(void)
 	if (system("tc -V >/dev/null 2>&1") != 0)
 		tap_skip("tc(8) is not installed");
 	test_powers();
-	test_tcx();
+	if (has_tcx())
+		test_tcx();
+	else
+		test_without_tcx();
 	test_clsact();
 	test_neighbours("clsact");
 	test_neighbours("ingress");

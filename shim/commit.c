@@ -3,7 +3,9 @@
  * commit.c: from one configuration to the next, and what follows when addresses come and go
  *
  * A commit happens between two turns of the event loop, so nobody sees a half
- * of it. What is in the new configuration under the same index and serial is
+ * of it. Packets that steering has taken for flows of the old configuration go
+ * to those before anything changes, so that they reach nobody else, whoever gets
+ * the ports. What is in the new configuration under the same index and serial is
  * kept and given its new settings; everything else of the old one ends.
  *
  * Then each flow of what was kept is looked at once: what no longer fits is
@@ -213,6 +215,9 @@ int commit_draft(struct world *world, struct draft *draft)
 	int result = 0;
 	unsigned i;
 
+	for (i = 0; i < PRIV_NETNS_MAX; i++)
+		if (world->netns[i])
+			receive_all(world->netns[i]);
 	end_old(world, draft);
 	for (i = 0; i < PRIV_NETNS_MAX && result == 0; i++)
 		if (draft->netns[i].record.header.type)

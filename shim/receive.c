@@ -196,23 +196,21 @@ static void receive_packet(struct netns *netns, uint8_t *data, size_t len)
 }
 
 /**
- * receive_ready() - there are packets on a TUN
- * @tun: of a netns
- * @events: EPOLL bits
+ * receive() - packets from a TUN, until there are none
+ * @netns: of the TUN
+ * @budget: packets at most
  *
  * A TUN that cannot be read any more (its device was deleted) is left alone
  * from then on; the monitor detaches the netns.
  */
-void receive_ready(struct watch *tun, uint32_t events)
+static void receive(struct netns *netns, unsigned budget)
 {
 	static uint8_t buffer[TRANSLATE_HEAD + PKT_MAX + 1]; /* a byte more: what fills it was cut */
-	struct netns *netns = container_of(tun, struct netns, tun);
+	struct watch *tun = &netns->tun;
 	uint8_t *packet = buffer + TRANSLATE_HEAD;
-	unsigned budget;
 	ssize_t n;
 
-	(void)events;
-	for (budget = BUDGET; budget; budget--) {
+	for (; budget; budget--) {
 		n = read(tun->fd, packet, sizeof(buffer) - TRANSLATE_HEAD);
 		if (n > 0) {
 			receive_packet(netns, packet, (size_t)n);
@@ -227,4 +225,27 @@ void receive_ready(struct watch *tun, uint32_t events)
 		}
 		return;
 	}
+}
+
+/**
+ * receive_ready() - there are packets on a TUN
+ * @tun: of a netns
+ * @events: EPOLL bits
+ */
+void receive_ready(struct watch *tun, uint32_t events)
+{
+	(void)events;
+	receive(container_of(tun, struct netns, tun), BUDGET);
+}
+
+/**
+ * receive_all() - all packets that are in a TUN's ring now, to whom they are for now
+ * @netns: of the TUN
+ *
+ * Steering takes none any more for what is about to change hands; what it has
+ * taken until then is no more than the ring holds.
+ */
+void receive_all(struct netns *netns)
+{
+	receive(netns, STEER_RING);
 }

@@ -7,6 +7,9 @@
 
 #include "loop.h"
 
+struct netns;
+
 void receive_ready(struct watch *tun, uint32_t events);
+void receive_all(struct netns *netns);
 
 #endif

@@ -12,7 +12,7 @@
  * ports were the link's must go to the relay, or be refused where the link is
  * strict; everything else must be refused. Two things are left out: neighbour
  * solicitations, which are answered, and what a destination among the host's
- * own addresses needs besides.
+ * own addresses needs besides. What a proxied one needs is looked at where a packet goes straight on.
  */
 #include "edge_link.h"
 
@@ -40,7 +40,8 @@ static struct {
 	unsigned slice, flags;
 	uint16_t lo;
 	unsigned ifindex;
-	struct reference_netns block, all; /* its ports alone; as if all were its own */
+	struct reference_netns block,
+		all; /* its ports alone; as if all were its own, and open at proxied addresses */
 } edge[LINKS] = {
 	{.device = "lk1", .slice = SLICE, .lo = 5040},
 	{.device = "lk3", .slice = SLICE, .lo = 5056},
@@ -67,13 +68,33 @@ static void add_ports(struct reference_netns *netns, unsigned slice, uint16_t fi
 									 .open = true};
 }
 
-/** make_netns() - a netns in which some ports of all classes that links have are a slice's, and nothing else */
+/** make_netns() - a netns in which some ports of all classes that links have are a slice's, and no others on own
+ * addresses */
 static void make_netns(struct reference_netns *netns, unsigned slice, uint16_t first, uint16_t last)
 {
+	unsigned i;
+
 	*netns = scenery.netns;
+	netns->link = true;
 	netns->local[slice] = true; /* what that takes besides is not looked at */
 	netns->ranges = 0;
+	for (i = 0; i < scenery.netns.ranges; i++)
+		if (scenery.netns.range[i].proxied)
+			netns->range[netns->ranges++] = scenery.netns.range[i];
 	add_ports(netns, slice, first, last);
+}
+
+/** open_proxied() - as if a flow were open on every proxied port */
+static void open_proxied(struct reference_netns *netns)
+{
+	unsigned i;
+
+	for (i = 0; i < netns->ranges; i++)
+		if (netns->range[i].proxied) {
+			netns->range[i].first = 0;
+			netns->range[i].last = 65535;
+			netns->range[i].held = netns->range[i].open = true;
+		}
 }
 
 /** device_index() - ifindex of a device of the steered host */
@@ -118,6 +139,7 @@ static void make_link(unsigned n)
 		tap_bail("steering_link");
 	make_netns(&edge[n].block, edge[n].slice, edge[n].lo, (uint16_t)(edge[n].lo + BLOCK - 1));
 	make_netns(&edge[n].all, edge[n].slice, 0, 65535);
+	open_proxied(&edge[n].all);
 }
 
 /**
@@ -204,6 +226,7 @@ static void check_refused(unsigned n, const struct shape *shape, unsigned reason
 	excused = (reason == STEER_OUT_NO_ROUTE && scenery_onlink(shape)) ||
 		  (reason == STEER_OUT_TOO_BIG && shape->size > SCENERY_MTU) ||
 		  (reason == STEER_OUT_LOCAL && reference_to_self(&scenery.netns, shape->byte, shape->size)) ||
+		  (reason == STEER_OUT_NO_ROUTE && own != REFERENCE_PASSES && reference_has(block, "no-flow")) ||
 		  ((reason == STEER_OUT_ORPHAN || reason == STEER_OUT_OVERLAP) &&
 		   reference_is_later(shape->byte, shape->size));
 	if (excused)

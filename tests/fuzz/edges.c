@@ -170,9 +170,12 @@ static bool relay_sends(struct shape *shape)
 						 .lo = range->first,
 						 .hi = range->last,
 						 .protocol = (uint8_t)range->protocol,
-						 .key = range->key};
+						 .key = range->key,
+						 .local = range->proxied ? pkt.src : (struct addr){{0}},
+						 .proxied = range->proxied};
 
-		if (!range->held || policy_send(slice, &flow, &pkt) != VERDICT_PASS)
+		if (!range->held || (range->proxied && !policy_slice_prefix(slice, &pkt.src)) ||
+		    policy_send(slice, &flow, &pkt) != VERDICT_PASS)
 			continue;
 		pkt_fill(shape->byte, &pkt, &slice->address[pkt.version == 4 ? 0 : SCENERY_OWN], 1);
 		return true;

@@ -29,14 +29,31 @@
 
 struct scenery scenery;
 
-static const char *const addresses4[] = {HOST4,         SECOND4,       PEER4,       FAR4,
-					 FAR4VIA6,      DENIED4,       FORBIDDEN4,  "127.0.0.1",
-					 "0.0.0.0",     "0.1.2.3",     "224.0.0.1", "255.255.255.255",
-					 "10.11.0.255", "169.254.1.1", "240.0.0.1", "203.0.113.9"};
-static const char *const addresses6[] = {
-	HOST6,     SECOND6,      PEER6, FAR6,      FAR6,        DENIED6,           FORBIDDEN6,
-	"::1",     "::",         "::2", "ff02::1", "ff05::1:3", ("::ffff:" HOST4), "fe80::1",
-	"fec0::1", "2001:db8::9"};
+static const char *const addresses4[] = {HOST4,           SECOND4,         PEER4,         FAR4,
+					 FAR4VIA6,        DENIED4,         FORBIDDEN4,    "127.0.0.1",
+					 "0.0.0.0",       "0.1.2.3",       "224.0.0.1",   "255.255.255.255",
+					 "10.11.0.255",   "169.254.1.1",   "240.0.0.1",   "203.0.113.9",
+					 "198.51.100.64", "198.51.100.79", "203.0.113.7", "198.51.100.80"};
+static const char *const addresses6[] = {HOST6,
+					 SECOND6,
+					 PEER6,
+					 FAR6,
+					 FAR6,
+					 DENIED6,
+					 FORBIDDEN6,
+					 "::1",
+					 "::",
+					 "::2",
+					 "ff02::1",
+					 "ff05::1:3",
+					 ("::ffff:" HOST4),
+					 "fe80::1",
+					 "fec0::1",
+					 "2001:db8::9",
+					 "2001:db8:9::",
+					 "2001:db8:9::ffff:ffff:ffff:ffff",
+					 "2001:db8:9::7",
+					 "2001:db8:9:1::"};
 static_assert(ARRAY_SIZE(addresses4) == ARRAY_SIZE(addresses6), "chosen by one number");
 
 static const uint16_t ports[] = {PORT, PORT_OTHER, PORT_CLOSED, PORT_UNHELD, PORT_LOCAL, PORT_HOST, 0, 443};
@@ -62,6 +79,7 @@ static const struct {
 	{STEER_OUT_MULTICAST, {"multicast", "broadcast"}},
 	{STEER_OUT_DENIED, {"denied"}},
 	{STEER_OUT_LOCAL, {"no-flow"}},
+	{STEER_OUT_NO_ROUTE, {"no-flow"}}, /* to a proxied address */
 	{STEER_OUT_LINK_LOCAL, {"link-local"}},
 };
 
@@ -113,14 +131,40 @@ static void deny(unsigned slice, const char *text, unsigned bits)
 		abort();
 }
 
-/** give() - ports of all classes for a slice */
+/** add_range() - a range of ports, or a grant, for the reference */
+static void add_range(struct reference_range range)
+{
+	if (scenery.netns.ranges == REFERENCE_RANGES)
+		abort();
+	scenery.netns.range[scenery.netns.ranges++] = range;
+}
+
+/** give() - ports of all classes for a slice; SLICE_WHOLE has them on proxied addresses */
 static void give(uint16_t first, uint16_t last, unsigned slice, bool held, bool open)
 {
 	unsigned class;
 
 	for (class = 0; class < REFERENCE_CLASSES; class ++)
-		scenery.netns.range[scenery.netns.ranges++] = (struct reference_range){
-			.class = class, .first = first, .last = last, .slice = slice, .held = held, .open = open};
+		add_range((struct reference_range){.proxied = slice == SLICE_WHOLE,
+						   .class = class,
+						   .first = first,
+						   .last = last,
+						   .slice = slice,
+						   .held = held,
+						   .open = open});
+}
+
+/** proxy() - a prefix that is routed to the host, and SLICE_WHOLE's */
+static void proxy(const char *text, unsigned bits)
+{
+	struct policy_slice *policy = &scenery.policy[SLICE_WHOLE];
+	char prefix[ADDR_TEXT_MAX];
+
+	scenery.netns.prefix[scenery.netns.proxied++] =
+		(struct reference_prefix){.address = read_address(text), .bits = bits};
+	snprintf(prefix, sizeof(prefix), "%s/%u", text, bits);
+	if (!prefix_parse(prefix, &policy->prefix[policy->proxied++]))
+		abort();
 }
 
 /** describe() - the world of world.c, as reference and relay have it */
@@ -140,7 +184,7 @@ static void describe(void)
 			if (!addr_parse(text, &scenery.policy[slice].address[scenery.policy[slice].addresses++]))
 				abort();
 	}
-	for (slice = SLICE; slice <= SLICE_LOCAL; slice++) {
+	for (slice = SLICE; slice <= SLICE_WHOLE; slice++) {
 		deny(slice, DENIED4, 32);
 		deny(slice, "fd66::", 96);
 	}
@@ -152,9 +196,16 @@ static void describe(void)
 	give(PORT_CLOSED, PORT_CLOSED, SLICE, true, false);
 	give(PORT_UNHELD, PORT_UNHELD, SLICE, false, true);
 	give(PORT_LOCAL, PORT_LOCAL, SLICE_LOCAL, true, true);
+	proxy("198.51.100.64", 28);
+	proxy("203.0.113.7", 32);
+	proxy("2001:db8:9::", 64);
+	scenery.policy[SLICE_WHOLE].fragments = scenery.netns.slice[SLICE_WHOLE].fragments = true;
+	give(0, 0, SLICE_WHOLE, true, true);
+	give(PORT, PORT, SLICE_WHOLE, true, true);
+	give(PORT_CLOSED, PORT_CLOSED, SLICE_WHOLE, true, false);
 }
 
-/* What has no ports: which slice may use it, and whether a flow is open on it */
+/* What has no ports: which slice may use it on own addresses, and whether a flow is open on it */
 static const struct grant {
 	uint8_t protocol;
 	uint32_t key;
@@ -171,7 +222,7 @@ static const struct grant {
 static void grant(void)
 {
 	struct netns *ns = &scenery.world->ns;
-	unsigned i, address;
+	unsigned i, row, proxied;
 
 	for (i = 0; i < ARRAY_SIZE(granted); i++) {
 		const uint16_t slot = (uint16_t)(i + 1);
@@ -179,18 +230,21 @@ static void grant(void)
 
 		if (steering_grant(ns, granted[i].protocol, granted[i].key, slot) < 0)
 			tap_bail("steering_grant");
-		for (address = 0; address < ns->addresses; address++) {
-			steering_allow(ns, address, &range, granted[i].slice);
-			steering_hold(ns, address, CLASS_GRANT, slot, true);
-			scenery.world->open[STEER_BLOCK(address, CLASS_GRANT)]->port[slot] = granted[i].open;
+		for (row = 0; row < STEER_ROWS_MAX; row++) {
+			if (!netns_has_row(ns, row))
+				continue;
+			steering_allow(ns, row, &range, row < STEER_ADDRESSES_MAX ? granted[i].slice : SLICE_WHOLE);
+			steering_hold(ns, row, CLASS_GRANT, slot, true);
+			scenery.world->open[STEER_BLOCK(row, CLASS_GRANT)]->port[slot] = granted[i].open;
 		}
-		scenery.netns.range[scenery.netns.ranges++] =
-			(struct reference_range){.class = REFERENCE_GRANT,
-						 .protocol = granted[i].protocol,
-						 .key = granted[i].key,
-						 .slice = granted[i].slice,
-						 .held = true,
-						 .open = granted[i].open};
+		for (proxied = 0; proxied < 2; proxied++)
+			add_range((struct reference_range){.proxied = proxied,
+							   .class = REFERENCE_GRANT,
+							   .protocol = granted[i].protocol,
+							   .key = granted[i].key,
+							   .slice = proxied ? SLICE_WHOLE : granted[i].slice,
+							   .held = true,
+							   .open = granted[i].open});
 	}
 }
 
@@ -229,6 +283,7 @@ void scenery_make(void)
 	world_sysctl(scenery.world->ns.fd, "ipv4/ipfrag_time", "100000");
 	world_sysctl(scenery.world->ns.fd, "ipv6/ip6frag_time", "100000");
 	world_steer(scenery.world);
+	world_proxy(scenery.world);
 	setsockopt(scenery.world->wire, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
 	setsockopt(scenery.world->wire, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
 	describe();
@@ -254,8 +309,11 @@ void scenery_build(struct shape *shape, bool arrives, const uint16_t *own_ports,
 	struct dice *dice = &scenery.dice;
 	struct shape_plan plan = {.version = dice_one_in(dice, 2) ? 4 : 6, .arrives = arrives};
 	unsigned from = pick(SCENERY_OWN, SCENERY_ADDRESSES);
-	unsigned to = dice_one_in(dice, 2) ? SCENERY_OWN + pick(2, 14) : dice_below(dice, SCENERY_ADDRESSES);
+	unsigned to = dice_one_in(dice, 2) ? SCENERY_OWN + pick(2, SCENERY_ADDRESSES - SCENERY_OWN)
+					   : dice_below(dice, SCENERY_ADDRESSES);
 
+	if (dice_one_in(dice, 4))
+		from = SCENERY_PROXIED + dice_below(dice, SCENERY_ADDRESSES - SCENERY_PROXIED);
 	plan.protocol = protocols[dice_below(dice, ARRAY_SIZE(protocols))];
 	if (plan.protocol == 1 && plan.version == 6)
 		plan.protocol = 58;

@@ -11,9 +11,10 @@
 #include "shape.h"
 
 #define SCENERY_MTU 1500
-#define SCENERY_SLICES 3    /* 0 for nobody, and the world's two */
+#define SCENERY_SLICES 4    /* 0 for nobody, and the world's three */
 #define SCENERY_OWN 2	    /* own addresses of a family; they come first */
-#define SCENERY_ADDRESSES 16 /* of a family; the one after the own ones is the peer's */
+#define SCENERY_PROXIED 16  /* where those in proxied prefixes begin; the last is one beside them */
+#define SCENERY_ADDRESSES 20 /* of a family; the one after the own ones is the peer's */
 
 extern struct scenery {
 	struct world *world;

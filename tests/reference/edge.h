@@ -10,10 +10,11 @@
 #include "verdict.h"
 
 #define REFERENCE_SLICES 4
-#define REFERENCE_RANGES 48
+#define REFERENCE_RANGES 80
 
-/* Ports on every address of the namespace */
+/* Ports on every own address of the namespace, or on every proxied one */
 struct reference_range {
+	bool proxied;
 	enum reference_class class;
 	uint16_t first, last; /* both included */
 	unsigned protocol;    /* with REFERENCE_GRANT, which has no ports */
@@ -24,8 +25,10 @@ struct reference_range {
 };
 
 struct reference_netns {
-	unsigned addresses, ranges;
+	unsigned addresses, proxied, ranges;
+	bool link; /* what is sent comes out of a link, which has nothing of proxied addresses */
 	struct reference_address address[REFERENCE_MANY];
+	struct reference_prefix prefix[REFERENCE_MANY]; /* proxied: routed to the host; an own address in one is not of it */
 	struct reference_range range[REFERENCE_RANGES];
 	bool local[REFERENCE_SLICES];		       /* the slice may reach the host's own sockets */
 	struct reference_slice slice[REFERENCE_SLICES]; /* for its deny-list, the namespace's included */

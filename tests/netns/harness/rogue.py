@@ -17,7 +17,7 @@ from .proto import STEER_REASONS, mapped
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT,
  ADDRESS_NEWS, ROUTES_NEWS, SHUTDOWN, READY, RESERVE, RESERVED, RELEASE, ROUTE, ROUTED, LINK, LINKED, UNLINK,
- LINK_NEWS, BLOCK, COVERED, COVERS, GRANT, SLICE_GRANT) = range(1, 29)
+ LINK_NEWS, BLOCK, COVERED, COVERS, GRANT, SLICE_GRANT, SLICE_PROXIED) = range(1, 30)
 ANY_ADDRESS = 0xFF
 PORTS = 65536
 
@@ -39,6 +39,8 @@ class Rogue:
         self.lifeline = self.channel = self.tun = self.tap = None
         self.blocks = {}  # open bytes by (address index, class)
         self.addresses, self.controls = {}, {}
+        self.rows = {}  # index: (first address, bits of its 16 bytes, whether it is there)
+        self.proxied = {}  # slice: [(first address, bits)]
         self.slots = {}  # (protocol, key): slot
         self.traffic = self.link_traffic = None
 
@@ -48,29 +50,37 @@ class Rogue:
         _, fds, _, _ = socket.recv_fds(self.lifeline, 100, 1)
         self.channel = socket.socket(fileno=fds[0])
         self.channel.settimeout(PATIENCE)
+        self.learn()
+        self.send(READY)
+
+    def learn(self):
+        """Takes a whole configuration in, the first or the next one; what is known already is kept."""
+        self.proxied = {}
         while True:
             data, fds, _, _ = socket.recv_fds(self.channel, 256, 8)
             kind, _ = struct.unpack_from("=II", data)
-            if kind == NETNS:
-                self.tun, self.tap = fds[0], fds[2]
+            if kind == NETNS and self.tun is None:
+                self.tun, self.tap = os.dup(fds[0]), os.dup(fds[2])
                 self.traffic = mmap.mmap(fds[1], TRAFFIC * SLICES)
                 self.link_traffic = mmap.mmap(fds[3], LINK_TRAFFIC * LINKS, prot=mmap.PROT_READ)
-                os.close(fds[1])
-                os.close(fds[3])
-            elif kind == BLOCK:
+            elif kind == BLOCK and (data[12], data[13]) not in self.blocks:
                 self.blocks[data[12], data[13]] = mmap.mmap(fds[0], PORTS)
-                os.close(fds[0])
-            elif kind == SLICE:
-                self.controls[struct.unpack_from("=I", data, 8)[0]] = socket.socket(fileno=fds[0])
+            elif kind == SLICE and struct.unpack_from("=I", data, 8)[0] not in self.controls:
+                self.controls[struct.unpack_from("=I", data, 8)[0]] = socket.socket(fileno=os.dup(fds[0]))
             elif kind == GRANT:
                 _, slot, protocol, key, count = struct.unpack_from("=IHBxII", data, 8)
                 self.slots |= {(protocol, key + n): slot + n for n in range(count)}
             elif kind == ADDRESS:
                 index = data[12]
                 self.addresses[bytes(data[16:32])] = index
-            elif kind == COMMIT:
+                self.rows[index] = bytes(data[16:32]), data[14], bool(data[13])
+            elif kind == SLICE_PROXIED:
+                number, bits = struct.unpack_from("=IB", data, 8)
+                self.proxied.setdefault(number, []).append((bytes(data[16:32]), bits))
+            for fd in fds:
+                os.close(fd)
+            if kind == COMMIT:
                 break
-        self.send(READY)
 
     def send(self, kind, body=b""):
         """One message to the monitor."""

@@ -2,12 +2,12 @@
 /*
  * claim.c: what a request of the relay is about, and whether it may be
  *
- * A claim is a slice, a namespace, an address or proxied prefix of it, and ports. It is judged
- * in two steps. One that no sound relay ever makes (a number out of its
- * bounds, ports that run backwards) is wrong in its form. One that is well
- * formed is held against the configuration and the attached namespaces, and a
- * reload may have taken away what a sound relay claimed a moment before: what
- * follows from that is the caller's to decide.
+ * A claim is a slice, a namespace, an address or proxied prefix of it, and
+ * ports. It is judged in two steps. One that no sound relay ever makes (a
+ * number out of its bounds, ports that run backwards) is wrong in its form. One
+ * that is well formed is held against the configuration and the attached
+ * namespaces, and a reload may have taken away what a sound relay claimed a
+ * moment before: what follows from that is the caller's to decide.
  */
 #include "claim.h"
 

@@ -6,7 +6,8 @@
  * families in one socket, later ones included; but a family of which one
  * address is covered already is covered address by address, because a socket
  * for all cannot be bound beside it. Every other hold is covered address by
- * address. What is covered already needs nothing, and neither does a proxied prefix.
+ * address. What is covered already needs nothing, and neither does a proxied
+ * prefix.
  *
  * Sockets for a whole request are planned first, with all memory that they
  * need, and made in one visit to the namespace, so that afterwards only a

@@ -3,9 +3,10 @@
  * holder.c: one socket that holds a port
  *
  * It keeps everybody else from binding the port, and keeps the host silent on
- * it even while steering is away: a filter that drops everything is on it before it is
- * bound, and TCP listens (with no backlog), since a port that is bound and not
- * listening answers with RST. Nothing is ever read from it, and nothing queues up.
+ * it even while steering is away: a filter that drops everything is on it
+ * before it is bound, and TCP listens (with no backlog), since a port that is
+ * bound and not listening answers with RST. Nothing is ever read from it, and
+ * nothing queues up.
  *
  * Every address of both families is one IPv6 socket with IPV6_V6ONLY off.
  * No flag that lets others share is set, and IP_FREEBIND is, so that an
@@ -20,8 +21,8 @@
  * another process could take the identifier, and the setting need not be changed.
  *
  * SCTP, DCCP and UDP-Lite may be modules, and asking for a socket would load
- * them; newer kernels have no DCCP and no UDP-Lite at all. So the kernel's list of
- * protocols is looked at first, and what is not on it has no ports that
+ * them; newer kernels have no DCCP and no UDP-Lite at all. So the kernel's list
+ * of protocols is looked at first, and what is not on it has no ports that
  * anybody could take. When such a module comes later, what is held without a
  * socket stays so: the host's stack then answers there while steering is away.
  *

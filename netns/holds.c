@@ -10,8 +10,9 @@
  * owner: where a socket of ours is already, a second one is not needed, and could
  * not be bound beside it anyway.
  *
- * A namespace has at most 64 rows (own addresses and proxied prefixes), so sets of them are bit masks (by index
- * in ns->address), and the rules are rules about masks:
+ * A namespace has at most 64 rows (own addresses and proxied prefixes), so sets
+ * of them are bit masks (by index in ns->address), and the rules are rules
+ * about masks:
  *
  *   claim   of a hold: its row; with "any", the own addresses of the slice and family
  *   marked  of a port: claims of all its holds, where a cover backs them; this

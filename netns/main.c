@@ -315,6 +315,13 @@ static void stop(struct daemon *d)
 	close_fd(&d->signal_fd);
 }
 
+/**
+ * main() - start, run until a signal ends it, stop
+ * @argc: number of arguments
+ * @argv: arguments
+ *
+ * Return: exit status.
+ */
 int main(int argc, char **argv)
 {
 	static struct daemon d = {.signal_fd = -1, .lock_fd = -1};

@@ -108,8 +108,9 @@ int nl_join(const struct mnl_socket *nl, const int *group, unsigned groups)
  * @room: bytes there
  *
  * Return: bytes, 0 for a datagram that is not the kernel's, or -1 and errno:
- * EAGAIN nothing there (or the time limit of a blocking socket has passed), ENOBUFS
- * messages were lost, EMSGSIZE this one did not fit, others from recvfrom(2).
+ * EAGAIN nothing there (or the time limit of a blocking socket has passed),
+ * ENOBUFS messages were lost, EMSGSIZE this one did not fit, others from
+ * recvfrom(2).
  */
 ssize_t nl_receive(const struct mnl_socket *nl, void *buffer, size_t room)
 {

@@ -29,8 +29,7 @@
 #include "log.h"
 #include "util.h"
 
-/* What the monitor keeps. CAP_SYS_ADMIN is what setns(2) asks for; CAP_BPF and CAP_PERFMON would add nothing to it.
- */
+/* What the monitor keeps. setns(2) asks for CAP_SYS_ADMIN, to which CAP_BPF and CAP_PERFMON would add nothing. */
 static const struct {
 	unsigned capability;
 	const char *reason;

@@ -41,10 +41,10 @@ static const struct {
  * open_folder() - make a directory unless it is there, and open it
  * @at: directory that it is in, or AT_FDCWD
  * @name: of the directory
- * @mode: that it gets
+ * @mode: that it gets, also when it was there
  *
  * Return: the directory, or -1 after a log line: also when it belongs to
- * somebody else or others may write there.
+ * somebody else.
  */
 static int open_folder(int at, const char *name, mode_t mode)
 {
@@ -97,9 +97,9 @@ static int take_lock(int dir)
 		}
 		if (!fstat(fd, &mine) && !fstatat(dir, "lock", &named, AT_SYMLINK_NOFOLLOW) &&
 		    mine.st_ino == named.st_ino && mine.st_dev == named.st_dev) {
+			/* whoever misses the pid is saferaw reserve, not the monitor */
 			if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
-				log_warn("run directory: cannot write to its lock: %m"); /* `saferaw reserve` misses
-											    it */
+				log_warn("run directory: cannot write to its lock: %m");
 			return fd;
 		}
 		close_fd(&fd);

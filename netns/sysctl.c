@@ -12,8 +12,8 @@
  * since, stays as it is. In the list of reserved ports every bit has its own
  * owner: ports that were reserved already when we came are not ours and stay
  * behind, and whatever others add meanwhile is kept. That list has no locked
- * update, so two programs that change it in the same instant can undo each other;
- * nobody can help that.
+ * update, so two programs that change it in the same instant can undo each
+ * other; nobody can help that.
  *
  * A record belongs to one namespace, by its cookie (which the kernel never
  * gives again until it boots) and the boot's id. Another one that got the
@@ -363,7 +363,7 @@ static int note_setting(struct record *record, const char *name, const char *old
 		return -1;
 	}
 	setting = &record->setting[i];
-	/* after a second change of ours, the value to go back to is still the first; after somebody else's, it is
+	/* what to go back to: after a second change of ours still the first value; after somebody else's change,
 	 * theirs */
 	if (i == record->settings || strcmp(setting->ours, old) != 0)
 		strcpy(setting->old, old);
@@ -405,7 +405,7 @@ int sysctl_set(const struct netns *ns, const char *run_dir, const char *name, co
 }
 
 /**
- * wanted_ports() - the TCP and UDP ports of a namespace's slices
+ * wanted_ports() - the ports of a namespace's slices, of all classes but ICMP, whose identifiers are none
  * @ns: namespace
  * @conf: configuration
  * @ports: filled in

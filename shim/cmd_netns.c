@@ -3,15 +3,16 @@
  * cmd_netns.c: saferaw netns: a link as a named network namespace
  *
  * For what takes a namespace by its file: ip netns exec NAME, podman --network
- * ns:/run/netns/NAME, NetworkNamespacePath= of a systemd unit. Root makes it, as ip netns
- * add does (a file in /run/netns with the namespace mounted on it); but it
- * belongs to a user namespace of its own, in which every id stands for itself. The
- * broker puts a device into no other kind, and what runs in it as that
- * namespace's root only has no power over the host's network.
+ * ns:/run/netns/NAME, NetworkNamespacePath= of a systemd unit. Root makes it,
+ * as ip netns add does (a file in /run/netns with the namespace mounted on it);
+ * but it belongs to a user namespace of its own, in which every id stands for
+ * itself. The broker puts a device into no other kind, and what runs in it as
+ * that namespace's root only has no power over the host's network.
  *
  * A process stays in the background and keeps the link up. It holds no more of
- * the namespace than a lock on the file under the mount, which also says who it is: so
- * ip netns del ends it just as saferaw netns del does, which only waits for the end besides.
+ * the namespace than a lock on the file under the mount, which also says who it
+ * is: so ip netns del ends it just as saferaw netns del does, which only waits
+ * for the end besides.
  */
 #include <errno.h>
 #include <fcntl.h>

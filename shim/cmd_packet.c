@@ -4,9 +4,8 @@
  *
  * The packet is judged as the broker would judge it from a flow that is made
  * for it: its protocol, its family, its source port, no remote, and where its
- * source is proxied the prefix. So what speaks
- * against the packet here speaks against it on every flow of the slice; a flow
- * with a remote may be stricter.
+ * source is proxied the prefix. So what speaks against the packet here speaks
+ * against it on every flow of the slice; a flow with a remote may be stricter.
  */
 #include <errno.h>
 #include <netinet/in.h>

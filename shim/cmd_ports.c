@@ -4,8 +4,9 @@
  *
  * A row is what one user has open alike (protocol, address, ports), with how
  * many flows of each kind, for a protocol without ports with its key; or a
- * link's ports of one protocol; or a socket of the host's own. Rows are made from the lists of flows and links, so
- * that it takes a few questions however wide the ranges are, and are sorted at the end.
+ * link's ports of one protocol; or a socket of the host's own. Rows are made
+ * from the lists of flows and links, so that it takes a few questions however
+ * wide the ranges are, and are sorted at the end.
  */
 #include <netinet/in.h>
 #include <stdio.h>

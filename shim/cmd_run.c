@@ -3,16 +3,16 @@
  * cmd_run.c: saferaw run: an unmodified program, confined to a slice
  *
  * The program gets a network namespace of its own, in which it is root, with
- * one device: a link. Any socket works there; the kernel and the broker confine what
- * comes out to the slice (saferaw-relay's and saferawd's side of it is theirs).
- * Nothing here has any privilege.
+ * one device: a link. Any socket works there; the kernel and the broker confine
+ * what comes out to the slice (saferaw-relay's and saferawd's side of it is
+ * theirs). Nothing here has any privilege.
  *
  *	namespaces -> reach the slice from there -> ask for the link -> configure it
  *	-> the child: files in /etc, execute the program
  *	-> here: pass signals on, keep the link up, until the last process has ended
  *
- * There is no silent fallback. When any step before the program's start fails, it is
- * not started. Afterwards the program's end is this one's.
+ * There is no silent fallback. When any step before the program's start fails,
+ * it is not started. Afterwards the program's end is this one's.
  */
 #include <errno.h>
 #include <getopt.h>

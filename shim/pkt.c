@@ -10,13 +10,13 @@
  * CHAIN_MAX IPv6 extension headers, one inner packet and none inside it.
  *
  * pkt_parse() answers for the form alone. Whether a packet may pass is
- * policy.c's to say, from the flags and fields that are set here; so a
- * fragment or a source route is well-formed, GRE without a key is, and a
- * protocol that nobody knows is passed on with ports 0. What is refused here cannot be judged: lengths
- * that disagree, options and extension headers that lead nowhere, a transport
- * header that is not all there, ICMP errors that do not say what they are
- * about, and IPv6 addresses in IPv4-mapped form (they are not for the wire,
- * RFC 4942 2.2, and struct addr would take them for IPv4).
+ * policy.c's to say, from the flags and fields that are set here; so a fragment
+ * or a source route is well-formed, GRE without a key is, and a protocol that
+ * nobody knows is passed on with ports 0. What is refused here cannot be
+ * judged: lengths that disagree, options and extension headers that lead
+ * nowhere, a transport header that is not all there, ICMP errors that do not
+ * say what they are about, and IPv6 addresses in IPv4-mapped form (they are not
+ * for the wire, RFC 4942 2.2, and struct addr would take them for IPv4).
  *
  * Of fragments, the first must hold all headers (RFC 7112, RFC 1858 for
  * IPv4), as it is the only one that is judged; all but the last must end at a

@@ -3,17 +3,18 @@
  * run_files.c: /etc/resolv.conf and /etc/hosts inside a link
  *
  * A link cannot reach everything that the host can: the host's loopback is not
- * its own, and the host's addresses are local inside. So where the host's resolver
- * listens on 127.0.0.53, the program gets the list that this resolver itself
- * asks. Rules for a name server:
+ * its own, and the host's addresses are local inside. So where the host's
+ * resolver listens on 127.0.0.53, the program gets the list that this resolver
+ * itself asks. Rules for a name server:
  *
  *	loopback, link-local      left out
  *	an address of the link    the host itself: with local = yes the address that stands
  *	                          for it, else left out
  *	anything else             as it is
  *
- * If nothing has to be left out or changed, the host's file is the program's too. If none is left,
- * that is said, and the file stays as it is: what fails then fails for a reason that can be seen.
+ * If nothing has to be left out or changed, the host's file is the program's
+ * too. If none is left, that is said, and the file stays as it is: what fails
+ * then fails for a reason that can be seen.
  *
  * With local = yes /etc/hosts also has a name for the host.
  *

@@ -13,14 +13,14 @@
  *    stopped job. SIGTSTP itself does nothing here: a program may catch it.
  *  - When the program was killed by a signal, this process dies of the same.
  *
- * This process is a subreaper: what the program leaves behind (a daemon, a job in the
- * background) becomes its child, and it ends only with the last of them, for
- * as long as anybody can use the link. By then a signal goes to all that is left.
- * A PID namespace would give the same, and more: nothing could outlive it.
- * But the program would see other process ids than everybody else, and need its
- * own /proc, which not every host lets it mount. The price is that kill -9 of this process
- * kills the program (PR_SET_PDEATHSIG), not what the program has started: those
- * processes lose their network.
+ * This process is a subreaper: what the program leaves behind (a daemon, a job
+ * in the background) becomes its child, and it ends only with the last of them,
+ * for as long as anybody can use the link. By then a signal goes to all that is
+ * left. A PID namespace would give the same, and more: nothing could outlive
+ * it. But the program would see other process ids than everybody else, and need
+ * its own /proc, which not every host lets it mount. The price is that kill -9
+ * of this process kills the program (PR_SET_PDEATHSIG), not what the program
+ * has started: those processes lose their network.
  */
 #include <errno.h>
 #include <signal.h>

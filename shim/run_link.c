@@ -4,9 +4,9 @@
  *
  * The broker puts a device into the network namespace that the control socket
  * was made in, for as long as the conversation lasts; so the socket comes from
- * inside (run_ns_socket()), and is connected here, by the caller's
- * credentials. The link is configured from inside (run_net.c). Nothing is to be done then but wait for the end of the
- * conversation:
+ * inside (run_ns_socket()), and is connected here, by the caller's credentials.
+ * The link is configured from inside (run_net.c). Nothing is to be done then
+ * but wait for the end of the conversation:
  *
  *	the relay is started again     the ports wait for their owner (grace period):
  *	                               a new conversation gets the same block, and the
@@ -148,8 +148,9 @@ static void lose(struct run_link *link)
 /**
  * try_again() - try to get the link back, in one conversation
  * @link: lost
+ * @why: filled in when it is not back
  *
- * Return: whether it is back; the text that says why not is in @why
+ * Return: whether it is back
  */
 static bool try_again(struct run_link *link, char why[static LIB_TEXT_MAX])
 {

@@ -286,7 +286,8 @@ static uint32_t last_group(void)
  * @reply: the link
  *
  * Both TCP and UDP take their ports from the one range there is. Where the
- * slice has different blocks for them, UDP's are translated. The kernel refuses a range below 1024.
+ * slice has different blocks for them, UDP's are translated. The kernel refuses
+ * a range below 1024.
  *
  * Return: whether it worked; a failure has been complained of
  */

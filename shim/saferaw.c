@@ -281,8 +281,12 @@ static int run_named(struct cmd *cmd, int argc, char **argv, const char *slice)
 
 /**
  * main() - read the command line
+ * @argc: number of arguments
+ * @argv: arguments
  *
  * Options may stand before and after the subcommand.
+ *
+ * Return: exit status
  */
 int main(int argc, char **argv)
 {

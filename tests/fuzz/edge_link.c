@@ -4,15 +4,16 @@
  *
  * There are three links, each with a block of ports: two of a plain slice, one
  * behind the other, whose other ports go to the relay to be translated, and a
- * strict one of a slice that may send fragments. Their packets are put before steer_link by
- * BPF_PROG_TEST_RUN, as coming from the link's device.
+ * strict one of a slice that may send fragments. Their packets are put before
+ * steer_link by BPF_PROG_TEST_RUN, as coming from the link's device.
  *
  * To the reference a link is a namespace in which its block is all that there
- * is. What that may send must go straight on. What could be sent if all
- * ports were the link's must go to the relay, or be refused where the link is
- * strict; everything else must be refused. Two things are left out: neighbour
+ * is. What that may send must go straight on. What could be sent if all ports
+ * were the link's must go to the relay, or be refused where the link is strict;
+ * everything else must be refused. Two things are left out: neighbour
  * solicitations, which are answered, and what a destination among the host's
- * own addresses needs besides. What a proxied one needs is looked at where a packet goes straight on.
+ * own addresses needs besides. What a proxied one needs is looked at where a
+ * packet goes straight on.
  */
 #include "edge_link.h"
 

@@ -10,7 +10,8 @@
  * whoever broke a rule is killed before his next request is looked at.
  *
  * monitor.c and link_request.c are compiled into this file, with stand-ins for
- * what they would do to the host. They judge what they are given by a list of their own.
+ * what they would do to the host. They judge what they are given by a list of
+ * their own.
  */
 #include <errno.h>
 #include <stdio.h>

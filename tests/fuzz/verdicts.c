@@ -5,11 +5,12 @@
  *	verdicts [RUNS [SEED]]
  *
  * What fuzz_verdict does, without libFuzzer and so a hundred times as fast: a
- * scene is drawn, a packet built for it, and the packet judged; half of
- * them are broken before. An execution is one packet, judged by both in both
+ * scene is drawn, a packet built for it, and the packet judged; half of them
+ * are broken before. An execution is one packet, judged by both in both
  * directions. Ends with 0 when they always agreed; the first disagreement is
  * printed and ends it with 1. The seed makes it the same again; without one it
- * is the time, and without arguments both are fixed, which is what make check does.
+ * is the time, and without arguments both are fixed, which is what make check
+ * does.
  *
  * On standard output: executions, how many a second, and how often which
  * verdict was given, so that it can be seen that every reason was met.

@@ -146,7 +146,8 @@ static enum reference_passage receive_any(const struct reference_netns *netns, c
  * @reasons: set to all that may be said against it
  *
  * The source must have been filled in by now. To the namespace's own addresses
- * it gets only if its slice is local, or to an open port; to proxied ones only to an open port.
+ * it gets only if its slice is local, or to an open port; to proxied ones only
+ * to an open port.
  */
 enum reference_passage reference_out(const struct reference_netns *netns, const uint8_t *packet, size_t size,
 				     reference_set *reasons)

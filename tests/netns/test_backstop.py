@@ -299,25 +299,23 @@ def test_tun_put_right():
             sender = pair.peer.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_STREAM)
             sender.setblocking(False)
             sender.connect_ex((source, 40001))
-            syn = first_tcp(villain.tun)
+            syn = first_tcp(villain.tun, source, packets.SYN)
             villain.write(packets.tcp(source, target, 40001, syn.sport, 100, syn.seq + 1, packets.SYN | packets.ACK))
-            first_tcp(villain.tun)
+            first_tcp(villain.tun, source, packets.ACK)
             sender.setblocking(True)
             sender.sendall(b"y" * 5000)  # at once: the kernel makes a GSO packet of it
-            segment = first_tcp(villain.tun)
+            segment = first_tcp(villain.tun, source)
             tap.check(segment.size <= 1500 and segment.transport_good(), f"{segment}, checksum right: {segment.transport_good()}")
-            while first_tcp(villain.tun, 0.05):
-                pass
             sender.close()
         broker.stop()
         tap.check("saferaw0" not in pair.host.run("ip", "-o", "link"), "the device outlives the broker")
 
 
-def first_tcp(tun, seconds=PATIENCE):
-    """The next TCP packet that the TUN gives; None when there is none in that time."""
-    while select.select([tun], [], [], seconds)[0]:
+def first_tcp(tun, target, flags=None):
+    """The next TCP packet for that address, with just those flags if they are given; None when none comes."""
+    while select.select([tun], [], [], PATIENCE)[0]:
         packet = packets.Packet(os.read(tun, 70000))
-        if packet.protocol == packets.TCP:
+        if packet.protocol == packets.TCP and packet.dst == target and flags in (None, packet.flags):
             return packet
     return None
 

@@ -36,7 +36,7 @@
 static const char *const texts[ROWS + 1] = {"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "192.0.2.9"};
 static struct netns ns;
 static struct conf_slice all, first, second; /* all addresses; rows 0 and 2; row 1 */
-static bool marks[STEER_CLASSES][STEER_ADDRESSES_MAX][STEER_PORTS];
+static bool marks[STEER_CLASSES][STEER_ROWS_MAX][STEER_PORTS];
 static unsigned marked, entered, base_fds;
 static bool no_v6;
 static uint16_t in_the_way;
@@ -55,7 +55,7 @@ void steering_hold(struct netns *in, unsigned index, enum steer_class class, uin
 	bool *mark = &marks[class][index][port];
 
 	ck_assert_ptr_eq(in, &ns);
-	ck_assert_uint_lt(index, ns.addresses);
+	ck_assert(netns_has_row(&ns, index));
 	ck_assert(*mark != held);
 	*mark = held;
 	marked += held ? 1 : -1u;
@@ -120,6 +120,23 @@ static inline void add_row(const char *text, bool present)
 {
 	ck_assert(addr_parse(text, &ns.address[ns.addresses].addr));
 	ns.address[ns.addresses++].present = present;
+}
+
+/**
+ * proxy() - give a slice a proxied prefix
+ * @slice: slice
+ * @text: prefix
+ *
+ * Return: its row
+ */
+static inline unsigned proxy(struct conf_slice *slice, const char *text)
+{
+	const unsigned row = STEER_ADDRESSES_MAX + ns.proxied++;
+	struct prefix *prefix = &slice->prefix[slice->prefixes++];
+
+	ck_assert(prefix_parse(text, prefix));
+	ns.address[row] = (struct netns_address){.addr = prefix->addr, .len = prefix->len, .present = true};
+	return row;
 }
 
 /**

@@ -586,6 +586,62 @@ START_TEST(without_ipv6)
 }
 END_TEST
 
+START_TEST(proxied)
+{
+	const unsigned v4 = proxy(&first, "198.51.100.64/28"), v6 = proxy(&second, "2001:db8:9::/64");
+	unsigned class;
+
+	for (class = 0; class < STEER_PORT_CLASSES; class ++) {
+		ck_assert_int_eq(acquire(&first, 10, class, v4, 0, 0, 65535), 0);
+		ck_assert_int_eq(acquire(&first, 11, class, v4, 0, 80, 80), EADDRINUSE);
+		ck_assert_int_eq(acquire(&first, 10, class, v6, 0, 80, 80), EACCES);
+		ck_assert_int_eq(acquire(&second, 10, class, v6, 0, 80, 80), 0);
+		ck_assert(marks[class][v4][0] && marks[class][v4][65535] && marks[class][v6][80]);
+		ck_assert(!marks[class][v6][81] && !marks[class][0][80]);
+		ck_assert_uint_eq(reserve_covered(&ns, (uint8_t) class, 80), 0);
+		ck_assert_int_eq(release(&first, 10, class, v4, 0, 0, 65535, 0), 0);
+		ck_assert(!marks[class][v4][80] && marks[class][v6][80]);
+		ck_assert_int_eq(release(&second, 10, class, v6, 0, 80, 80, 0), 0);
+	}
+	ck_assert_int_eq(acquire(&first, 10, CLASS_GRANT, v4, 0, 1, 1), EACCES);
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, STEER_ADDRESSES_MAX + 2, 0, 80, 80), EADDRNOTAVAIL);
+	ns.address[v4].present = false;
+	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, v4, 0, 80, 80), EADDRNOTAVAIL);
+	ck_assert_uint_eq(held_fds(), 0);
+	ck_assert_uint_eq(entered, 0);
+}
+END_TEST
+
+START_TEST(proxied_beside_own)
+{
+	const unsigned row = proxy(&all, "198.51.100.64/28");
+
+	/* "any" is about own addresses alone, and a socket for those is none of the prefix's */
+	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000), 0);
+	ck_held(CLASS_TCP, 5000, 0xf);
+	ck_assert(!marks[CLASS_TCP][row][5000]);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, row, 0, 5000, 5000), 0);
+	ck_assert(marks[CLASS_TCP][row][5000]);
+	ck_assert_uint_eq(held_fds(), 1);
+	ck_assert_int_eq(release(&all, 10, CLASS_TCP, ANY, AF_UNSPEC, 5000, 5000, 0), 0);
+	ck_held(CLASS_TCP, 5000, 0);
+	ck_assert(marks[CLASS_TCP][row][5000]);
+	ck_assert_uint_eq(held_fds(), 0);
+	/* an identifier's one socket is for own addresses too, and comes with the first of them */
+	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, row, 0, 7, 7), 0);
+	ck_assert_uint_eq(held_fds(), 0);
+	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, 0, 0, 5000, 5000), 0);
+	ck_assert_uint_eq(held_fds(), 1);
+	/* without its relay it waits, and is shut when its time is over */
+	reserve_orphan(&ns, HOUR_MS);
+	ck_assert(marks[CLASS_TCP][row][5000]);
+	ck_assert_int_eq(acquire(&all, 12, CLASS_TCP, row, 0, 5000, 5000), EADDRINUSE);
+	ck_assert_int_eq(acquire(&all, 11, CLASS_TCP, row, 0, 5000, 5000), 0);
+	ck_assert_int_eq(release(&all, 11, CLASS_TCP, row, 0, 5000, 5000, 0), 0);
+	ck_assert(!marks[CLASS_TCP][row][5000]);
+}
+END_TEST
+
 /** main() - run them */
 int main(void)
 {
@@ -595,7 +651,7 @@ int main(void)
 		quarantine,      dead_relay,   over_but_not_swept, silence,          address_came,
 		new_address,     refit,        before_any_address, stale_comes_back, stale_is_in_nobodys_way,
 		other_addresses, identifiers,  ping_groups,        without_ipv6,     absent_protocols,
-		silence_udplite,
+		silence_udplite, proxied,      proxied_beside_own,
 	};
 
 	return world_run("reserve", tests, ARRAY_SIZE(tests), 1);

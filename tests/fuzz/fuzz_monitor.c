@@ -27,6 +27,7 @@
 #include "fuzz.h"
 #include "link.h"
 #include "link_client.h"
+#include "proxied.h"
 #include "reserve.h"
 #include "spawn.h"
 #include "uplink.h"
@@ -68,23 +69,31 @@ static void fake_kill(struct relay *relay);
 
 #define MESSAGES_MAX 200
 
-/* Slice a has both addresses of "default", slice b one of "other", slice c, of "default", is on a namespace that is
- * not attached */
+/* Slice a has both addresses of "default" and a proxied prefix, slice b one of "other", slice c, of "default", is on
+ * a namespace that is not attached */
 static const char configuration[] =
 	"relay_user = daemon\n"
 	"netns default { } netns other { path = \"/run/netns/other\" }\n"
 	"netns away { path = \"/run/netns/away\" }\n"
-	"slice a { tcp = {\"5000-5009\", \"5120-5151\"} udp = {\"5000\", \"5120-5135\"} users = root }\n"
+	"slice a { tcp = {\"5000-5009\", \"5120-5151\"} udp = {\"5000\", \"5120-5135\"} users = root "
+	"proxied = \"198.51.100.64/28\" }\n"
 	"slice b { netns = other addresses = \"192.0.2.2\" icmp = \"6000-6001\" users = root }\n"
 	"slice c { netns = away tcp = \"7000\" users = root }\n";
+
+#define OWN UINT64_C(3)
+#define PROXIED (UINT64_C(1) << STEER_ADDRESSES_MAX)
 
 /* The same once more, for the stand-ins: what may be reserved */
 static const struct {
 	unsigned slice, netns, class, lo, hi;
-	uint32_t addresses; /* bit mask of indices */
+	uint64_t rows; /* set */
 } may[] = {
-	{1, 0, CLASS_TCP, 5000, 5009, 3}, {1, 0, CLASS_TCP, 5120, 5151, 3},  {1, 0, CLASS_UDP, 5000, 5000, 3},
-	{1, 0, CLASS_UDP, 5120, 5135, 3}, {2, 1, CLASS_ICMP, 6000, 6001, 2},
+	{1, 0, CLASS_TCP, 5000, 5009, OWN},       {1, 0, CLASS_TCP, 5120, 5151, OWN},
+	{1, 0, CLASS_UDP, 5000, 5000, OWN},       {1, 0, CLASS_UDP, 5120, 5135, OWN},
+	{2, 1, CLASS_ICMP, 6000, 6001, 2},        {1, 0, CLASS_TCP, 0, 65535, PROXIED},
+	{1, 0, CLASS_UDP, 0, 65535, PROXIED},     {1, 0, CLASS_ICMP, 0, 65535, PROXIED},
+	{1, 0, CLASS_SCTP, 0, 65535, PROXIED},    {1, 0, CLASS_DCCP, 0, 65535, PROXIED},
+	{1, 0, CLASS_UDPLITE, 0, 65535, PROXIED},
 };
 
 static struct monitor the_monitor;
@@ -96,13 +105,15 @@ static uid_t client_uid; /* of who asks for a link; 4 and 5: nobody who may */
 /** is_covered() - whether some ports are a slice's */
 static bool is_covered(const struct netns *ns, const struct priv_reserve *r)
 {
+	uint64_t covered = 0;
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(may); i++)
 		if (may[i].slice == r->slice && may[i].netns == r->netns && ns == &netns[r->netns] &&
 		    may[i].class == r->class && r->lo >= may[i].lo && r->hi <= may[i].hi && r->lo <= r->hi)
-			return r->address == PRIV_ANY_ADDRESS || may[i].addresses >> r->address & 1;
-	return false;
+			covered |= may[i].rows;
+	return r->address == PRIV_ANY_ADDRESS ? covered & OWN
+					      : r->address < STEER_ROWS_MAX && covered >> r->address & 1;
 }
 
 /** fake_acquire() - reserve_acquire() */
@@ -237,6 +248,7 @@ static void load(void)
 			netns[i].address[j].present = true;
 		}
 		netns[i].addresses = ARRAY_SIZE(addresses);
+		proxied_refit(&netns[i], the_monitor.conf);
 		the_monitor.netns[i] = &netns[i];
 	}
 }
@@ -245,13 +257,14 @@ static void load(void)
 static void fill_ports(struct priv_reserve *r, struct script *script)
 {
 	static const uint16_t bases[] = {5000, 5120, 6000, 7000};
+	static const uint8_t rows[] = {0, 1, 2, STEER_ADDRESSES_MAX, STEER_ADDRESSES_MAX + 1};
 	uint8_t how = script_next(script), slice = script_next(script) % 5;
 
 	r->slice = slice;
 	r->netns = how & 1 ? slice / 2 : script_next(script) % 4;
 	r->uid = how & 2 ? 0 : script_next(script);
 	r->class = how & 4 ? (slice == 2 ? CLASS_ICMP : CLASS_TCP) : script_next(script) % (STEER_CLASSES + 1);
-	r->address = how & 8 ? PRIV_ANY_ADDRESS : script_next(script) % 4;
+	r->address = how & 8 ? PRIV_ANY_ADDRESS : rows[script_next(script) % ARRAY_SIZE(rows)];
 	r->family = how & 16 ? AF_UNSPEC : script_next(script);
 	r->lo = (uint16_t)(bases[slice % 4] + (how & 32 ? 0 : script_next(script) % 12 - 1));
 	r->hi = (uint16_t)(r->lo + (how & 64 ? 0 : script_next(script) % 6 - 1));

@@ -62,6 +62,7 @@ const char *cmd_local(char text[static CMD_ENDPOINT_MAX], unsigned family, const
 		      uint32_t count);
 json_t *cmd_json_addr(const struct addr *addr);
 json_t *cmd_json_length(const struct prefix *local);
+const struct policy_slice *cmd_slice(const struct cmd *cmd);
 int cmd_port(struct cmd *cmd, unsigned class, uint16_t port, const struct addr *local, unsigned family,
 	     struct proto_port_reply *reply);
 const char *cmd_port_state(unsigned state);
@@ -75,6 +76,9 @@ json_t *cmd_json_socket(const struct cmd_socket *socket);
 
 /* cmd_flows.c: call for each flow of the slice; 0, or -1 and it has been said why. What is called returns likewise. */
 int cmd_each_flow(struct cmd *cmd, int (*fn)(const struct proto_flow_row *row, void *arg), void *arg);
+
+/* cmd_links.c: the same for each link */
+int cmd_each_link(struct cmd *cmd, int (*fn)(const struct proto_link_row *row, void *arg), void *arg);
 
 /* cmd_grants.c: protocols without ports */
 #define CMD_GRANT_MAX 8
@@ -104,6 +108,6 @@ int cmd_run(int argc, char **argv, const char *slice);
 int cmd_netns(int argc, char **argv, const char *slice);
 
 /* cmd_given.c: a packet given on the command line. A static buffer holds it: the command looks at one. */
-const uint8_t *cmd_packet(const char *argument, size_t *length);
+const uint8_t *cmd_given(const char *argument, size_t *length);
 
 #endif

@@ -213,7 +213,7 @@ static int conclude(struct cmd *cmd, int error)
  */
 static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 {
-	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	const struct policy_slice *slice = cmd_slice(cmd);
 	const char *address = judge_address(slice, &wanted->local);
 	bool own = addr_is_any(&wanted->local) || policy_slice_has_address(slice, &wanted->local);
 	struct proto_port_reply reply;

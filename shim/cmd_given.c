@@ -181,13 +181,13 @@ static const uint8_t *from_file(const char *name, size_t *length)
 }
 
 /**
- * cmd_packet() - a packet from the command line
+ * cmd_given() - a packet from the command line
  * @argument: hexadecimal digits or @FILE
  * @length: set, bytes
  *
  * Return: the packet, which the next call overwrites; or NULL, and it has been said why
  */
-const uint8_t *cmd_packet(const char *argument, size_t *length)
+const uint8_t *cmd_given(const char *argument, size_t *length)
 {
 	return argument[0] == '@' ? from_file(argument + 1, length) : from_hex(argument, length);
 }

@@ -126,33 +126,72 @@ static void show_mappings(struct cmd *cmd, uint32_t link, json_t *list)
 	}
 }
 
+/* What is listed of links */
+struct listing {
+	struct cmd *cmd;
+	bool mappings; /* those of each; else JSON has their number in their place */
+	bool begun;    /* the heading is there */
+};
+
 /**
  * show_link() - list one link
- * @cmd: slice and manner
  * @row: link
- * @first: whether it is the first one
- * @mappings: whether they are listed; else JSON has their number in their place
+ * @arg: struct listing
+ *
+ * Return: 0
  */
-static void show_link(struct cmd *cmd, const struct proto_link_row *row, bool first, bool mappings)
+static int show_link(const struct proto_link_row *row, void *arg)
 {
+	struct listing *listing = arg;
+	struct cmd *cmd = listing->cmd;
 	json_t *object, *list;
 
 	if (cmd->json) {
 		object = json_link(row);
-		list = mappings ? json_array() : json_integer((json_int_t)row->mappings);
+		list = listing->mappings ? json_array() : json_integer((json_int_t)row->mappings);
 		json_object_set_new(object, "mappings", list);
 		json_array_append_new(json_object_get(cmd->out, "links"), object);
-		if (mappings)
+		if (listing->mappings)
 			show_mappings(cmd, row->link, list);
-		return;
+		return 0;
 	}
-	if (first)
+	if (!listing->begun)
 		printf("\n%6s %-12s %-12s %-12s %6s %10s %12s %10s %12s %8s %10s %8s %9s %s\n", "LINK", "TCP", "UDP",
 		       "ICMP", "UID", "RX-PACKETS", "RX-BYTES", "TX-PACKETS", "TX-BYTES", "REFUSED", "TRANSLATED",
 		       "MAPPINGS", "EXHAUSTED", "FLAGS");
+	listing->begun = true;
 	print_link(row);
-	if (mappings)
+	if (listing->mappings)
 		show_mappings(cmd, row->link, NULL);
+	return 0;
+}
+
+/**
+ * cmd_each_link() - call a function for each link of a slice
+ * @cmd: slice
+ * @fn: called with each; returns 0, or -1 to end it, and has said why
+ * @arg: for it
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+int cmd_each_link(struct cmd *cmd, int (*fn)(const struct proto_link_row *row, void *arg), void *arg)
+{
+	struct proto_links request = {.header = {.type = PROTO_LINKS, .size = sizeof(request)}};
+	struct proto_links_reply reply;
+	uint32_t i;
+
+	do {
+		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
+			cmd_error("%s", saferaw_error(cmd->saferaw));
+			return -1;
+		}
+		for (i = 0; i < reply.rows && i < PROTO_LINKS_MAX; i++) {
+			if (fn(&reply.row[i], arg) < 0)
+				return -1;
+			request.after = reply.row[i].link;
+		}
+	} while (reply.rows);
+	return 0;
 }
 
 /**
@@ -164,20 +203,8 @@ static void show_link(struct cmd *cmd, const struct proto_link_row *row, bool fi
  */
 int cmd_links(struct cmd *cmd, bool mappings)
 {
-	struct proto_links request = {.header = {.type = PROTO_LINKS, .size = sizeof(request)}};
-	struct proto_links_reply reply;
-	uint32_t i;
+	struct listing listing = {.cmd = cmd, .mappings = mappings};
 
 	json_object_set_new(cmd->out, "links", json_array());
-	do {
-		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
-			cmd_error("%s", saferaw_error(cmd->saferaw));
-			return CMD_FAILED;
-		}
-		for (i = 0; i < reply.rows && i < PROTO_LINKS_MAX; i++) {
-			show_link(cmd, &reply.row[i], request.after == 0, mappings);
-			request.after = reply.row[i].link;
-		}
-	} while (reply.rows);
-	return CMD_OK;
+	return cmd_each_link(cmd, show_link, &listing) < 0 ? CMD_FAILED : CMD_OK;
 }

@@ -115,7 +115,7 @@ static bool name_local(const struct policy_slice *slice, const struct pkt *pkt, 
  */
 static int judge_grant(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 {
-	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	const struct policy_slice *slice = cmd_slice(cmd);
 	struct policy_flow flow = {.class = CLASS_GRANT,
 				   .family = pkt->version == 4 ? AF_INET : AF_INET6,
 				   .protocol = pkt->protocol,
@@ -148,7 +148,7 @@ static int judge_grant(struct cmd *cmd, const struct pkt *pkt, enum verdict *ver
  */
 static int judge(struct cmd *cmd, const struct pkt *pkt, enum verdict *verdict)
 {
-	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	const struct policy_slice *slice = cmd_slice(cmd);
 	const int class = policy_class(pkt->protocol);
 	struct policy_flow flow = {.family = pkt->version == 4 ? AF_INET : AF_INET6};
 	struct proto_port_reply port;
@@ -183,7 +183,7 @@ int cmd_explain_packet(struct cmd *cmd)
 	struct pkt pkt;
 	size_t length;
 
-	data = cmd_packet(cmd->argument, &length);
+	data = cmd_given(cmd->argument, &length);
 	if (!data)
 		return CMD_FAILED;
 	verdict = pkt_parse(&pkt, data, length, false);

@@ -62,7 +62,7 @@ static void show_range(struct cmd *cmd, json_t *ranges, const struct policy_rang
  */
 static void show_what_it_has(struct cmd *cmd)
 {
-	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	const struct policy_slice *slice = cmd_slice(cmd);
 	json_t *addresses = json_array(), *proxied = json_array(), *ranges = json_array();
 	char text[ADDR_TEXT_MAX];
 	unsigned i;
@@ -138,12 +138,12 @@ static int add_flow(const struct proto_flow_row *flow, void *arg)
 
 /**
  * add_link() - a link's ports, a row for each protocol
- * @rows: rows
  * @link: link
+ * @arg: struct rows
  *
  * Return: 0; or -1, and it has been said why
  */
-static int add_link(struct rows *rows, const struct proto_link_row *link)
+static int add_link(const struct proto_link_row *link, void *arg)
 {
 	unsigned class;
 
@@ -154,40 +154,13 @@ static int add_link(struct rows *rows, const struct proto_link_row *link)
 					.count = (uint16_t)(block->hi - block->lo + 1),
 					.uid = link->uid,
 					.nth = link->link};
-		struct row *row = block->hi ? add_row(rows, &key) : NULL;
+		struct row *row = block->hi ? add_row(arg, &key) : NULL;
 
 		if (block->hi && !row)
 			return -1;
 		if (row)
 			row->link = link->link;
 	}
-	return 0;
-}
-
-/**
- * add_links() - the slice's links
- * @cmd: slice
- * @rows: rows
- *
- * Return: 0; or -1, and it has been said why
- */
-static int add_links(struct cmd *cmd, struct rows *rows)
-{
-	struct proto_links request = {.header = {.type = PROTO_LINKS, .size = sizeof(request)}};
-	struct proto_links_reply reply;
-	uint32_t i;
-
-	do {
-		if (lib_ask(cmd->saferaw, &request, &reply, sizeof(reply)) < 0) {
-			cmd_error("%s", saferaw_error(cmd->saferaw));
-			return -1;
-		}
-		for (i = 0; i < reply.rows && i < PROTO_LINKS_MAX; i++) {
-			if (add_link(rows, &reply.row[i]) < 0)
-				return -1;
-			request.after = reply.row[i].link;
-		}
-	} while (reply.rows);
 	return 0;
 }
 
@@ -361,9 +334,9 @@ int cmd_ports(struct cmd *cmd)
 	int status = CMD_FAILED;
 
 	show_what_it_has(cmd);
-	cmd_grants(cmd, &((struct lib_info *)cmd->saferaw->info)->slice);
+	cmd_grants(cmd, cmd_slice(cmd));
 	if (cmd_sockets_read(&sockets, cmd) == 0 && cmd_each_flow(cmd, add_flow, &rows) == 0 &&
-	    add_links(cmd, &rows) == 0 && add_sockets(&rows, &sockets) == 0) {
+	    cmd_each_link(cmd, add_link, &rows) == 0 && add_sockets(&rows, &sockets) == 0) {
 		merge(&rows);
 		show_rows(cmd, &rows);
 		json_object_set_new(cmd->out, "sockets_seen", json_boolean(sockets.seen));

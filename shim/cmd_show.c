@@ -125,6 +125,17 @@ json_t *cmd_json_addr(const struct addr *addr)
 }
 
 /**
+ * cmd_slice() - what the broker has said of the slice: addresses, ranges and the rest
+ * @cmd: slice
+ */
+const struct policy_slice *cmd_slice(const struct cmd *cmd)
+{
+	const struct lib_info *info = atomic_load(&cmd->saferaw->info);
+
+	return &info->slice;
+}
+
+/**
  * cmd_port() - ask the broker who has a port
  * @cmd: slice
  * @class: enum steer_class

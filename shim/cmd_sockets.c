@@ -221,7 +221,7 @@ static int drop_brokers(struct cmd *cmd, struct cmd_sockets *sockets)
  */
 int cmd_sockets_read(struct cmd_sockets *sockets, struct cmd *cmd)
 {
-	const struct policy_slice *slice = &((struct lib_info *)cmd->saferaw->info)->slice;
+	const struct policy_slice *slice = cmd_slice(cmd);
 
 	*sockets = (struct cmd_sockets){0};
 	if (look_where(cmd, slice, &sockets->seen) < 0)

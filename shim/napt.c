@@ -34,9 +34,10 @@
  * mapping of its own that only the host may answer, and its answer comes from
  * the alias.
  *
- * Later fragments go by their first one's mapping and never make one. ICMP errors are matched by the packet that they
- *quote, which is turned back into the one that was sent, its checksums included. Checksums are changed by the
- *difference (RFC 1624), so a wrong one stays wrong.
+ * Later fragments go by their first one's mapping and never make one. ICMP
+ * errors are matched by the packet that they quote, which is turned back into
+ * the one that was sent, its checksums included. Checksums are changed by the
+ * difference (RFC 1624), so a wrong one stays wrong.
  */
 #include "napt.h"
 

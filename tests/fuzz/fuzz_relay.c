@@ -66,10 +66,15 @@ static struct reference_address reference_address(const struct addr *addr)
 /** make_slice() - the slice as the reference has it */
 static void make_slice(void)
 {
-	const char *const texts[] = {STAGE_LOCAL4, STAGE_LOCAL6};
+	const char *const texts[] = {STAGE_LOCAL4, STAGE_LOCAL6}, *const prefixes[] = {STAGE_PREFIX4, STAGE_PREFIX6};
 	struct addr addr;
 
 	the_slice.fragments = true;
+	for (the_slice.proxied = 0; the_slice.proxied < 2; the_slice.proxied++) {
+		MUST(addr_parse(prefixes[the_slice.proxied], &addr));
+		the_slice.prefix[the_slice.proxied] = (struct reference_prefix){
+			reference_address(&addr), the_slice.proxied ? STAGE_BITS6 : STAGE_BITS4};
+	}
 	for (the_slice.addresses = 0; the_slice.addresses < 2; the_slice.addresses++) {
 		MUST(addr_parse(texts[the_slice.addresses], &addr));
 		the_slice.address[the_slice.addresses] = reference_address(&addr);
@@ -84,11 +89,25 @@ static void connect_client(unsigned n)
 	memset(asked[n], 0, sizeof(asked[n]));
 }
 
+/** fill_local() - a local address, or a proxied prefix, mostly */
+static void fill_local(struct proto_open *open, uint8_t which)
+{
+	static const char *const locals[] = {"::",          STAGE_LOCAL4,    STAGE_LOCAL6,    "192.0.2.77",
+					     STAGE_PREFIX4, STAGE_PREFIX6,   "198.51.100.69", "2001:db8:9::5",
+					     STAGE_PREFIX4, "198.51.100.79", STAGE_PREFIX6,   "2001:db8:9::ffff"};
+	const char *text = locals[which % ARRAY_SIZE(locals)];
+
+	MUST(addr_parse(text, &open->local));
+	if (which % 8 == 0)
+		open->local_len = which;
+	else if (!strcmp(text, STAGE_PREFIX4) || !strcmp(text, STAGE_PREFIX6))
+		open->local_len = strchr(text, ':') ? STAGE_BITS6 : 96 + STAGE_BITS4;
+}
+
 /** fill_open() - make sense of an OPEN, mostly */
 static void fill_open(struct proto_open *open, struct script *script)
 {
 	const uint8_t how = script_next(script);
-	static const char *const locals[] = {"::", STAGE_LOCAL4, STAGE_LOCAL6, "192.0.2.77"};
 	static const char *const remotes[] = {"::", "198.51.100.7", "2001:db8:7::7", "224.0.0.1"};
 
 	open->kind = (uint8_t)(script_next(script) % 4);
@@ -96,7 +115,7 @@ static void fill_open(struct proto_open *open, struct script *script)
 	open->flags = (uint8_t)(how & 7);
 	open->port = (uint16_t)(how & 8 ? 0 : STAGE_FIRST - 2 + script_next(script) % 108);
 	open->count = (uint16_t)(how & 16 ? script_next(script) : 1);
-	MUST(addr_parse(locals[script_next(script) % ARRAY_SIZE(locals)], &open->local));
+	fill_local(open, script_next(script));
 	MUST(addr_parse(remotes[script_next(script) % ARRAY_SIZE(remotes)], &open->remote));
 	open->remote_port = how & 32 ? 443 : 0;
 	if (open->class == CLASS_GRANT && !(how & 8)) {
@@ -177,6 +196,15 @@ static void say(unsigned n, struct script *script)
 		close_fd(&fd[i]);
 }
 
+/** is_proxied() - whether an address is in a proxied prefix */
+static bool is_proxied(const struct addr *addr)
+{
+	struct prefix four = {.len = 96 + STAGE_BITS4}, six = {.len = STAGE_BITS6};
+
+	MUST(addr_parse(STAGE_PREFIX4, &four.addr) && addr_parse(STAGE_PREFIX6, &six.addr));
+	return prefix_contains(&four, addr) || prefix_contains(&six, addr);
+}
+
 /** keep() - remember a flow that a client was given */
 static void keep(unsigned n, const struct proto_opened *reply, int fd)
 {
@@ -201,6 +229,9 @@ static void keep(unsigned n, const struct proto_opened *reply, int fd)
 			   : ask->family == AF_INET6 ? 6
 						     : 0,
 		.local = reference_address(&ask->local),
+		.local_bits = ask->local_len > 96 && addr_family(&ask->local) == AF_INET ? ask->local_len - 96U
+											 : ask->local_len,
+		.proxied = is_proxied(&ask->local),
 		.first = reply->port,
 		.last = (uint16_t)(reply->port + reply->count - 1),
 		.remote = reference_address(&ask->remote),
@@ -211,6 +242,8 @@ static void keep(unsigned n, const struct proto_opened *reply, int fd)
 	if (ask->kind != PROTO_KIND_SNIFFER && ask->class == CLASS_GRANT)
 		MUST(ask->protocol == STAGE_PROTOCOL ||
 		     (ask->protocol == IPPROTO_GRE && ask->key >= STAGE_KEY && ask->key < STAGE_KEY + STAGE_KEYS));
+	else if (ask->kind != PROTO_KIND_SNIFFER && flow[i].reference.proxied)
+		MUST(reply->port && reply->count && flow[i].reference.last >= reply->port);
 	else if (ask->kind != PROTO_KIND_SNIFFER)
 		MUST(reply->port >= STAGE_FIRST && flow[i].reference.last <= STAGE_LAST && reply->count);
 }
@@ -256,6 +289,10 @@ static struct shape_plan make_plan(const struct opened *opened, struct dice *dic
 		plan.protocol = 58;
 	MUST(addr_parse(v4 ? STAGE_LOCAL4 : STAGE_LOCAL6, &addr));
 	memcpy(plan.own, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
+	if (fits && like->proxied && like->local.version == plan.version)
+		memcpy(plan.own, like->local.byte, v4 ? 4 : 16);
+	if (fits && like->local_bits && dice_one_in(dice, 2))
+		plan.own[v4 || dice_one_in(dice, 4) ? 3 : 15] ^= (uint8_t)dice_below(dice, 32);
 	MUST(addr_parse(others[!v4 + 2 * (dice_one_in(dice, 4) ? dice_below(dice, 4) : 0)], &addr));
 	memcpy(plan.other, v4 ? addr.b + 12 : addr.b, v4 ? 4 : 16);
 	if (fits && like->class == REFERENCE_GRANT)
@@ -280,11 +317,10 @@ static void build(struct shape *shape, const struct opened *opened, struct scrip
 		shape_break(shape, &dice);
 }
 
-/** may_leave() - whether something that the slice has could send a packet */
-static bool may_leave(const uint8_t *packet, size_t size)
+/** may_leave_from() - whether a flow with some ports, on some addresses, could send a packet */
+static bool may_leave_from(struct reference_flow any, const uint8_t *packet, size_t size)
 {
-	struct reference_flow any = {.first = STAGE_FIRST, .last = STAGE_LAST, .protocol = STAGE_PROTOCOL};
-
+	any.protocol = STAGE_PROTOCOL;
 	for (any.class = 0; any.class <= REFERENCE_GRANT; any.class ++)
 		if (!reference_send(&the_slice, &any, packet, size))
 			return true;
@@ -293,6 +329,25 @@ static bool may_leave(const uint8_t *packet, size_t size)
 	for (any.key = STAGE_KEY; any.key < STAGE_KEY + STAGE_KEYS; any.key++)
 		if (!reference_send(&the_slice, &any, packet, size))
 			return true;
+	return false;
+}
+
+/** may_leave() - whether something that the slice has could send a packet */
+static bool may_leave(const uint8_t *packet, size_t size)
+{
+	struct reference_flow any = {.first = STAGE_FIRST, .last = STAGE_LAST};
+	unsigned i;
+
+	if (may_leave_from(any, packet, size))
+		return true;
+	any.first = 1;
+	any.last = UINT16_MAX;
+	for (i = 0; i < the_slice.proxied; i++) {
+		any.local = the_slice.prefix[i].address;
+		any.local_bits = the_slice.prefix[i].bits;
+		if (may_leave_from(any, packet, size))
+			return true;
+	}
 	return false;
 }
 

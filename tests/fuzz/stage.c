@@ -31,6 +31,7 @@
 #define ASKED_MAX 4096 /* requests that wait for an answer */
 #define GRANTS_MAX 4096
 #define NETNS 0
+#define PREFIXES 2 /* proxied: the rows from STEER_ADDRESSES_MAX on */
 #define MTU 1500
 #define QUEUE_BYTES 8192
 #define FLOWS_MAX 64
@@ -104,7 +105,69 @@ static struct addr address_of(unsigned index)
 	return addr;
 }
 
-/** tell_netns() - the netns, its addresses, and the blocks of its ports */
+/** prefix_of() - the proxied prefix of a row */
+static struct prefix prefix_of(unsigned row)
+{
+	struct prefix prefix = {.len = row == STEER_ADDRESSES_MAX ? 96 + STAGE_BITS4 : STAGE_BITS6};
+
+	MUST(addr_parse(row == STEER_ADDRESSES_MAX ? STAGE_PREFIX4 : STAGE_PREFIX6, &prefix.addr));
+	return prefix;
+}
+
+/** tell_blocks() - the ports of a row can be opened */
+static void tell_blocks(unsigned row)
+{
+	unsigned class;
+
+	for (class = 0; class < STEER_CLASSES; class ++) {
+		const struct priv_block block = {.header = {PRIV_BLOCK, sizeof(block)},
+						 .netns = NETNS,
+						 .address = (uint8_t)row,
+						 .class = (uint8_t) class};
+		int map = make_map(sizeof(struct steer_open));
+
+		tell(&block, sizeof(block), &map, 1);
+		close_fd(&map);
+		stage_turn();
+	}
+}
+
+/** tell_prefixes() - the rows of the proxied prefixes; after a reload to less the first is gone */
+static void tell_prefixes(bool narrow)
+{
+	unsigned row;
+
+	for (row = STEER_ADDRESSES_MAX; row < STEER_ADDRESSES_MAX + PREFIXES; row++) {
+		const struct prefix prefix = prefix_of(row);
+		const struct priv_address address = {.header = {PRIV_ADDRESS, sizeof(address)},
+						     .netns = NETNS,
+						     .index = (uint8_t)row,
+						     .present = !narrow || row > STEER_ADDRESSES_MAX,
+						     .len = prefix.len,
+						     .addr = prefix.addr};
+
+		tell(&address, sizeof(address), NULL, 0);
+		tell_blocks(row);
+	}
+}
+
+/** tell_proxied() - the slice has the prefixes, after a reload to less without the first */
+static void tell_proxied(bool narrow)
+{
+	unsigned row;
+
+	for (row = STEER_ADDRESSES_MAX + narrow; row < STEER_ADDRESSES_MAX + PREFIXES; row++) {
+		const struct prefix prefix = prefix_of(row);
+		const struct priv_slice_proxied proxied = {.header = {PRIV_SLICE_PROXIED, sizeof(proxied)},
+							   .slice = STAGE_SLICE,
+							   .len = prefix.len,
+							   .addr = prefix.addr};
+
+		tell(&proxied, sizeof(proxied), NULL, 0);
+	}
+}
+
+/** tell_netns() - the netns, its addresses, and the blocks of their ports */
 static void tell_netns(void)
 {
 	struct priv_netns netns = {
@@ -112,7 +175,7 @@ static void tell_netns(void)
 	int fd[PRIV_NETNS_FDS] = {dup(stage.wire_inside), make_map(sizeof(struct steer_traffic) * STEER_SLICES_MAX),
 				  dup(stage.tap_inside),
 				  make_map(sizeof(struct steer_link_traffic) * STEER_LINKS_MAX)};
-	unsigned i, class;
+	unsigned i;
 
 	tell(&netns, sizeof(netns), fd, PRIV_NETNS_FDS);
 	for (i = 0; i < PRIV_NETNS_FDS; i++)
@@ -127,17 +190,8 @@ static void tell_netns(void)
 
 		tell(&address, sizeof(address), NULL, 0);
 	}
-	for (i = 0; i < 2 * STEER_CLASSES; i++) {
-		struct priv_block block = {.header = {PRIV_BLOCK, sizeof(block)}, .netns = NETNS};
-		int map = make_map(sizeof(struct steer_open));
-
-		class = i % STEER_CLASSES;
-		block.address = (uint8_t)(i / STEER_CLASSES);
-		block.class = (uint8_t) class;
-		tell(&block, sizeof(block), &map, 1);
-		close_fd(&map);
-		stage_turn();
-	}
+	for (i = 0; i < 2; i++)
+		tell_blocks(i);
 }
 
 /** tell_grants() - what has no ports: GRE keys and a protocol, by their slots in the netns and as the slice's */
@@ -197,6 +251,7 @@ static void tell_slice(int listener, bool narrow, bool member)
 		user.kind = PRIV_MEMBER_SNIFF_USER;
 	tell(&user, sizeof(user), NULL, 0);
 	tell_grants(narrow);
+	tell_proxied(narrow);
 }
 
 /** make_listener() - the slice's control socket, under a name that the kernel chooses */
@@ -224,6 +279,7 @@ void stage_configure(bool narrow, bool member)
 		listener = make_listener();
 	tell_plain(PRIV_BEGIN);
 	tell_netns();
+	tell_prefixes(narrow);
 	tell_slice(listener, narrow, member);
 	tell_plain(PRIV_COMMIT);
 	stage_turn();
@@ -356,10 +412,14 @@ static bool same_ports(const struct priv_reserve *a, const struct priv_reserve *
 /** check_ports() - what the monitor would kill the relay for */
 static void check_ports(const struct priv_reserve *r)
 {
+	bool proxied = r->address >= STEER_ADDRESSES_MAX && r->address < STEER_ADDRESSES_MAX + PREFIXES;
+
 	MUST(r->netns == NETNS && r->slice == STAGE_SLICE && r->uid == getuid() && r->class < STEER_CLASSES);
-	MUST(r->address < 2 || r->address == PRIV_ANY_ADDRESS);
+	MUST(r->address < 2 || proxied || r->address == PRIV_ANY_ADDRESS);
 	if (r->class == CLASS_GRANT)
 		MUST(r->lo && r->lo == r->hi && r->hi <= STAGE_KEYS + 1);
+	else if (proxied)
+		MUST(r->lo && r->lo <= r->hi);
 	else
 		MUST(r->lo >= STAGE_FIRST && r->lo <= r->hi && r->hi <= STAGE_LAST);
 	MUST(r->address != PRIV_ANY_ADDRESS || r->family == AF_INET || r->family == AF_INET6 ||

@@ -15,7 +15,11 @@
 
 #define STAGE_LOCAL4 "192.0.2.1"
 #define STAGE_LOCAL6 "2001:db8::1"
-#define STAGE_FIRST 4000 /* ports of the slice, all classes */
+#define STAGE_PREFIX4 "198.51.100.64" /* proxied: /28, but after a reload to less; and /64 */
+#define STAGE_PREFIX6 "2001:db8:9::"
+#define STAGE_BITS4 28
+#define STAGE_BITS6 64
+#define STAGE_FIRST 4000 /* ports of the slice, all classes, on its own addresses */
 #define STAGE_LAST 4099
 #define STAGE_NARROW 4049 /* the last one after a reload to less */
 #define STAGE_KEY 4000   /* the first key of GRE that the slice has, and how many */

@@ -16,9 +16,10 @@ from harness.witness import Witness
 SOURCE = os.environ.get("SAFERAW_SOURCE", ".")
 SECTIONS = (slice_section(extra=f"deny = {{{hostile.DENY}}}"),
             slice_section("two", ("news",), "41000-41499", f"fragments = yes deny = {{{hostile.DENY}}}"),
-            slice_section("three", ("list",), "41500-41999"))
+            slice_section("three", ("list",), "41500-41999", f"proxied = {{{hostile.PREFIXES}}}"))
 # so that it is not for want of a route that nothing gets there
-ROUTES = {PEER4: ("169.254.0.0/16", "224.0.0.0/4", "203.0.113.0/24"), PEER6: ("fd00:ec2::254", "2001:db8:bad::/48", "::/96")}
+ROUTES = {PEER4: ("169.254.0.0/16", "224.0.0.0/4", "203.0.113.0/24", "198.51.100.64/28"),
+          PEER6: ("fd00:ec2::254", "2001:db8:bad::/48", "::/96", "2001:db8:9::/64")}
 
 
 class Scene:

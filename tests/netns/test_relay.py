@@ -759,6 +759,29 @@ def test_ends():
             equal(relay.ended(), 1, f"status after {data!r}")
 
 
+def test_late_packets():
+    """What has arrived for a port before a reload gives it to another slice is for the old owner's flow, and nobody else's."""
+    with Monitor([Slice(queue=1 << 20), TWO]) as relay:
+        client, other = relay.client(), relay.client("news", "two")
+        flow = client.open(proto.UDP, local=HERE, port=40000)
+        os.kill(relay.process.pid, signal.SIGSTOP)  # so that it comes to all of this at once
+        for _ in range(200):
+            relay.arrive(udp_in(40000))
+        relay.configure(Slice(ranges=((1, 40900, 40999),), queue=1 << 20),
+                        Slice(number=2, name="two", users=("news",), ranges=((1, 40000, 40099),)))
+        os.kill(relay.process.pid, signal.SIGCONT)
+        theirs = None
+        while not theirs:
+            try:
+                theirs = other.open(proto.UDP, local=HERE, port=40000)
+            except OSError as caught:
+                equal(caught.errno, errno.EACCES, "why not yet")
+        relay.arrive(udp_in(40000, payload=b"for the new one"))
+        equal(theirs.recv(), udp_in(40000, payload=b"for the new one"), "first thing at the new owner")
+        late = list(iter(flow.recv, b""))
+        equal((len(late), set(late)), (200, {udp_in(40000)}), "at the old owner")
+
+
 def test_many_flows():
     """Thousands of connected flows on one port cost one reservation, and each gets its own."""
     with Monitor([Slice(flows=5000, memory=1 << 40)], nofile=12000) as relay:

@@ -30,6 +30,8 @@ FLOWS = {"udp": (1, proto.UDP, 40001), "tcp": (1, proto.TCP, 40002), "icmp": (1,
          "fragments": (2, proto.UDP, 41001), "fragments-tcp": (2, proto.TCP, 41002)}
 DENY = '"203.0.113.0/24", "2001:db8:bad::/48", "169.254.169.254/32", "fd00:ec2::254/128"'
 UNROUTED = ("100.64.0.1", "2001:db8:ffff::1")  # no route leads there
+PREFIXES = '"198.51.100.64/28", "2001:db8:9::/64"'  # proxied, the third slice's
+PROXIED = ("198.51.100.69", "2001:db8:9::5")  # in these
 PAD = b"\x01\x04" + bytes(4)  # six bytes of IPv6 options
 TEXT = bytes(range(64))
 
@@ -233,6 +235,7 @@ ROWS = (
     Row("a stranger as source", "46", "udp", "source", "source", lambda f: f.by("192.0.2.77", "2001:db8::77")),
     Row("the receiver as source", "46", "udp", "source", "source", lambda f: f.by(PEER4, PEER6)),
     Row("another address of the host as source", "46", "udp", "source", LEAVES, lambda f: f.by("192.0.2.3", "2001:db8::3")),
+    Row("another slice's proxied address as source", "46", "udp", "source", "port", lambda f: f.by(*PROXIED)),
     Row("loopback as source", "46", "udp", "source", "source", lambda f: f.by("127.0.0.1", "::1")),
     Row("multicast as source", "46", "udp", "source", "source", lambda f: f.by("224.0.0.1", "ff02::1")),
     Row("broadcast as source", "4", "udp", "source", "source", lambda f: f.by("255.255.255.255", "")),
@@ -268,6 +271,7 @@ ROWS = (
     Row("to a denied address", "46", "udp", "denied", "denied", lambda f: f.to("203.0.113.7", "2001:db8:bad::7")),
     Row("to a socket of the host", "46", "udp", "pass", "local", lambda f: f.to(HOST4, HOST6)),
     Row("to where no route leads", "46", "udp", "pass", "no-route", lambda f: f.to(*UNROUTED)),
+    Row("to a proxied address without a flow", "46", "udp", "pass", "no-route", lambda f: f.to(*PROXIED)),
     # size
     Row("larger than the MTU", "46", "udp", "too-big", "too-big", lambda f: f.udp(payload=bytes(1480))),
     Row("larger than any packet", "46", "udp", "too-big", "header", lambda f: f.udp()[:f.pick(20, 40)] + bytes(65536)),
@@ -302,6 +306,7 @@ ARRIVING = tuple(Row(name, families, flow, verdict, "", build) for name, familie
     ("nobody as source", "46", "udp", HOST, lambda f: f.by("0.0.0.0", "::")),
     ("this network as source", "4", "udp", HOST, lambda f: f.by("0.1.2.3", "")),
     ("the host itself as source", "46", "udp", HOST, lambda f: f.by(HOST4, HOST6)),
+    ("a proxied address as source", "46", "udp", HOST, lambda f: f.by(*PROXIED)),
     ("IPv4-compatible address as source", "6", "udp", HOST, lambda f: f.by("", "::192.0.2.2")),
     ("IPv4-mapped address as source", "6", "udp", HOST, lambda f: _changed(f.udp(), 8, proto.mapped(PEER4))),
     ("answer from another remote", "46", "connected", "no-flow", lambda f: f.udp(sport=10)),

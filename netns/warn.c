@@ -12,6 +12,7 @@
  *   XDP            runs before steering, always
  *   tcx            programs of an uplink run in one list: some before, some after steering
  *   tc filters     run after all of tcx; among each other by priority
+ *   routes         that lead packets for a proxied prefix back to where they came from
  *
  * It is a service, not a safeguard: nothing here fails, and a question that
  * this kernel, or the capabilities at hand, do not answer is a line at debug
@@ -36,6 +37,7 @@
 #include "compat.h"
 #include "log.h"
 #include "netlink.h"
+#include "route.h"
 #include "steering.h"
 #include "uplink.h"
 #include "util.h"
@@ -176,6 +178,60 @@ static void warn_nat_table(const struct netns *ns, const char *command, const ch
 				 "translated "
 				 "connection; keep the slices' ranges out of what it picks from (--to-ports)",
 				 ns->conf.name, command);
+}
+
+/**
+ * leads_back() - whether the kernel sends a packet for an address of a prefix out of an uplink
+ * @ns: the namespace
+ * @nl: a NETLINK_ROUTE socket of it
+ * @addr: the address, none of the namespace's own
+ * @uplink: set to the uplink's name
+ *
+ * It does not where that uplink does not forward, as packets come from there.
+ */
+static bool leads_back(const struct netns *ns, const struct mnl_socket *nl, const struct addr *addr,
+		       const char **uplink)
+{
+	char path[sizeof("/proc/sys/net/ipv4/conf//forwarding") + IFNAMSIZ];
+	struct proc_file file = {.path = path};
+	unsigned ifindex, n = 0;
+	struct route route;
+
+	if (route_ask(nl, addr, &route) < 0 || route.type != RTN_UNICAST)
+		return false;
+	while ((ifindex = uplink_nth(ns, n, uplink)) && ifindex != route.ifindex)
+		n++;
+	if (!ifindex)
+		return false;
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/forwarding",
+		 addr_family(addr) == AF_INET ? "ipv4" : "ipv6", *uplink);
+	return netns_call(ns, read_proc, &file) == 0 && file.text[0] == '1';
+}
+
+/**
+ * warn_proxied() - proxied prefixes whose packets go round and round where no flow takes them
+ * @ns: the namespace
+ */
+static void warn_proxied(const struct netns *ns)
+{
+	struct mnl_socket *nl = nl_open(ns, NETLINK_ROUTE, 0);
+	char text[ADDR_TEXT_MAX];
+	const char *uplink;
+
+	if (!nl) {
+		unanswered(ns, "routes of proxied prefixes");
+		return;
+	}
+	for (unsigned row = STEER_ADDRESSES_MAX; netns_has_row(ns, row); row++) {
+		const struct prefix prefix = {.addr = ns->address[row].addr, .len = ns->address[row].len};
+
+		if (ns->address[row].present && leads_back(ns, nl, &prefix.addr, &uplink))
+			log_warn("%s: what no flow takes of proxied %s is forwarded to %s, from where it may come "
+				 "again: give "
+				 "it a route that ends here ('ip route add blackhole %s')",
+				 ns->conf.name, prefix_text(&prefix, text), uplink, text);
+	}
+	nl_close(&nl);
 }
 
 /**
@@ -441,6 +497,7 @@ void warn_at_start(const struct netns *ns)
 	warn_nat_table(ns, "iptables", "/proc/thread-self/net/ip_tables_names");
 	warn_nat_table(ns, "ip6tables", "/proc/thread-self/net/ip6_tables_names");
 	warn_ipsec(ns);
+	warn_proxied(ns);
 	for (unsigned n = 0; (ifindex = uplink_nth(ns, n, &name)); n++) {
 		warn_xdp(ns, ifindex, name);
 		warn_tcx(ns, ifindex, name);

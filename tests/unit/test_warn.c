@@ -160,11 +160,46 @@ START_TEST(tc_filters_around_steering)
 }
 END_TEST
 
+START_TEST(routes_of_proxied)
+{
+	static const char *const prefixes[] = {"198.51.100.64/28", "2001:db8:9::/64"};
+	static const char *const switches[] = {"ipv4/ip_forward", "ipv6/conf/all/forwarding"};
+	static const char *const gateways[] = {"192.0.2.2", "2001:db8::2"};
+	char command[128];
+	unsigned i;
+
+	make_world();
+	ip("addr add 192.0.2.1/24 dev u0");
+	ip("addr add 2001:db8::1/64 dev u0 nodad");
+	ip("link set u0 up");
+	ip("link set p0 up");
+	for (i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		struct netns_address *row = &ns.address[STEER_ADDRESSES_MAX + i];
+		struct prefix prefix;
+
+		ck_assert(prefix_parse(prefixes[i], &prefix));
+		*row = (struct netns_address){.addr = prefix.addr, .len = prefix.len, .present = true};
+		ns.proxied = i + 1;
+		ip("route add default via %s", gateways[i]);
+		ck_warns("", 0);
+		snprintf(command, sizeof(command), "echo 1 >/proc/sys/net/%s", switches[i]);
+		ck_assert(run(command));
+		ck_warns(prefixes[i], 1);
+		ck_warns("is forwarded to u0", 1);
+		row->present = false;
+		ck_warns("", 0);
+		row->present = true;
+		ip("route add blackhole %s", prefixes[i]);
+		ck_warns("", 0);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
-		nat_chains,   nat_table_of_iptables, ipsec_policies, xdp,
-		tcx_programs, steering_alone,        tc_filters,     tc_filters_around_steering,
+		nat_chains, nat_table_of_iptables,      ipsec_policies,    xdp, tcx_programs, steering_alone,
+		tc_filters, tc_filters_around_steering, routes_of_proxied,
 	};
 
 	return world_run("warn", tests, ARRAY_SIZE(tests));

@@ -3,6 +3,7 @@
 """A slice's limits hold, say so by their own errno or counter, and cost another slice nothing."""
 
 import errno
+import itertools
 import socket
 import time
 
@@ -24,16 +25,15 @@ class Sink:
         self.socket = namespace.socket(family, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE: the sink itself loses nothing
         self.socket.bind((address, port))
-        self.socket.settimeout(0.5)
 
-    def count(self):
-        """How many are there, and come until half a second passes without one."""
-        seen = 0
-        try:
-            while self.socket.recv(2048):
-                seen += 1
-        except TimeoutError:
-            return seen
+    def count(self, expected):
+        """How many there are: waits for as many as are expected, and then a little for more."""
+        for seen in itertools.count():
+            self.socket.settimeout(PATIENCE if seen < expected else 0.2)
+            try:
+                self.socket.recv(2048)
+            except TimeoutError:
+                return seen
 
 
 def within(passed, seconds, rate, what):
@@ -46,6 +46,7 @@ def flood_in(pair, client, other, here, family, rate):
     """A flood from the peer at slice one, while slice two gets a packet now and then."""
     flow, quiet = client.open(proto.UDP, local=here, port=40001), other.open(proto.UDP, local=here, port=41001)
     sender = pair.peer.socket(family, socket.SOCK_DGRAM)
+    time.sleep(BURST)  # the bucket fills
     before, start, got = client.stats(), time.monotonic(), 0
     for number in range(NUMBER):
         sender.sendto(bytes(PAYLOAD), (here, 40001))
@@ -53,12 +54,16 @@ def flood_in(pair, client, other, here, family, rate):
             sender.sendto(b"quiet", (here, 41001))
             got += quiet.recv() is not None
         flow.drain()
+
+    def counted():
+        after = client.stats()
+        full = after["rx"]["queue-full"] - before["rx"]["queue-full"]
+        return after["rx_packets"] - before["rx_packets"] + full, after["steer"][IN_RATE] - before["steer"][IN_RATE]
+
+    tap.until(lambda: sum(counted()) >= NUMBER, f"{here}: counted are {counted()}")
     seconds = time.monotonic() - start
-    while flow.recv(0.2):
-        pass
-    after = client.stats()
-    passed, dropped = (after["rx_packets"] - before["rx_packets"], after["steer"][IN_RATE] - before["steer"][IN_RATE])
-    tap.equal(passed + dropped + after["rx"]["queue-full"] - before["rx"]["queue-full"], NUMBER, f"{here}: counted in all")
+    passed, dropped = counted()
+    tap.equal(passed + dropped, NUMBER, f"{here}: counted in all")
     within(passed, seconds, rate, f"to {here}")
     tap.equal(got, NUMBER // 20, f"{here}: packets that the other slice got")
     flow.close()
@@ -79,10 +84,11 @@ def flood_out(pair, client, other, here, far, family, rate):
     while (after := client.stats())["tx_packets"] - before["tx_packets"] < NUMBER:
         pass
     seconds = time.monotonic() - start
-    passed, dropped = sink.count(), after["steer"][OUT_RATE] - before["steer"][OUT_RATE]
+    dropped = after["steer"][OUT_RATE] - before["steer"][OUT_RATE]
+    passed = sink.count(NUMBER - dropped)
     tap.equal(passed + dropped, NUMBER, f"{here}: counted in all")
     within(passed, seconds, rate, f"from {here}")
-    tap.equal(quiet_sink.count(), NUMBER // 20, f"{here}: packets that got out of the other slice")
+    tap.equal(quiet_sink.count(NUMBER // 20), NUMBER // 20, f"{here}: packets that got out of the other slice")
     tap.equal(other.stats()["steer"][OUT_RATE], 0, "the other slice's drops")
     flow.close()
     quiet.close()

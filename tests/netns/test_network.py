@@ -33,20 +33,14 @@ def test_forwarding_rewritten():
             pair.host.sysctl("net/ipv6/conf/all/forwarding", value)
             # the monitor puts the look-up device right again as soon as the kernel tells it; until then a packet may be refused
             for flow, source, target in flows:
-                for attempt in range(100):
-                    text = b"after %d %d" % (round_, attempt)
+                def arrives(text=b"after %d" % round_, flow=flow, source=source, target=target):
                     flow.send(packets.udp(source, target, flow.port, 9, text))
-                    if witness.wait(lambda p, t=text: p.payload == t, 0.1):
-                        break
-                tap.check(attempt < 20, f"{target}: {attempt} packets lost after ip_forward = {value}")
+                    return witness.wait(lambda p: p.payload == text and p.dst == target, 0.1)
+                tap.until(arrives, f"{target}: every packet is lost after ip_forward = {value}")
             for setting, want in (("ipv4/conf/saferaw0/forwarding", "0"), ("ipv6/conf/saferaw0/forwarding", "0"),
                                   ("ipv4/conf/saferaw0h/forwarding", "1"), ("ipv6/conf/saferaw0h/forwarding", "1"),
                                   ("ipv4/conf/saferaw0/rp_filter", "1"), ("ipv4/conf/saferaw0/accept_local", "0")):
-                for _ in range(100):
-                    if (got := pair.host.sysctl(f"net/{setting}")) == want:
-                        break
-                    witness.wait(lambda p: False, 0.05)
-                tap.equal(got, want, setting)
+                tap.until(lambda s=setting, w=want: pair.host.sysctl(f"net/{s}") == w, f"{setting} does not become {want}")
 
 
 def test_mended():

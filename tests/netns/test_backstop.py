@@ -160,7 +160,7 @@ def test_scribbled_map():
                 client.connect((source, port))
                 client.close()
                 listener.close()
-            pair.peer.run("ping", "-c1", "-W5", source)
+            pair.peer.run("ping", "-c1", "-W50", source)
 
 
 def test_forged_requests():

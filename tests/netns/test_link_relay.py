@@ -171,7 +171,7 @@ def test_direct():
                 caller.connect((host, lo + 5))
                 caller.sendall(b"knock ")
                 check(caller.recv(99).startswith(b"knock "), "the answer from inside")
-            guest.run("ping", "-c1", "-W5", "-e", str(lo + 7), far)
+            guest.run("ping", "-c1", "-W50", "-e", str(lo + 7), far)
         row = guest.row()
         equal((row["rx_translated"], row["tx_translated"], row["mappings"]), (0, 0, 0), "what the relay saw")
         check(row["tx_packets"] > 20 and row["rx_packets"] > 20, f"{row}")
@@ -191,7 +191,7 @@ def test_translated():
                     equal(own, port, "own port")
                     check(seen in pool(guest.granted, proto_kind), f"port {seen} is not of the pool")
                     check((proto_kind, port, seen, 5000, host, far, 0) in guest.client.mappings(guest.granted.number), "no such mapping")
-            check("1 received" in guest.run("ping", "-c1", "-W5", "-e", "777", far), f"ping {far}")
+            check("1 received" in guest.run("ping", "-c1", "-W50", "-e", "777", far), f"ping {far}")
         with Witness(world.far) as witness, guest.witness() as inside, Frames(guest) as frames:
             for host, far, _, _, family in FAMILIES:
                 equal(frames.packet(packets.tcp(host, far, 1234, 5000, seq=77, ttl=9)), 0, "errno")
@@ -252,7 +252,7 @@ def test_host():
                 for port in (0, 777, lo + 1):
                     _, seen = call(guest, family, kind, port, alias, 5000)
                     check(seen in pool(guest.granted, proto.TCP), f"port {seen}")
-            check("1 received" in guest.run("ping", "-c1", "-W5", alias), f"ping {alias}")
+            check("1 received" in guest.run("ping", "-c1", "-W50", alias), f"ping {alias}")
             check("0 received" in other.run("ping", "-c1", "-W1", alias, check=False), f"ping {alias}")
         check(all(mapping[6] for mapping in guest.client.mappings(guest.granted.number)), "mappings are not the host's")
         check(other.row()["refused"] >= 2, "not counted")

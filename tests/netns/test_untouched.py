@@ -68,8 +68,8 @@ def test_outside():
             tap.equal(len(data), 4000, "size there")
             receiver.sendto(data, where)
             tap.equal(len(sender.recv(8000)), 4000, "size back")
-            pair.host.run("ping", "-c1", "-W5", target)
-            pair.peer.run("ping", "-c1", "-W5", source)
+            pair.host.run("ping", "-c1", "-W50", target)
+            pair.peer.run("ping", "-c1", "-W50", source)
         tap.equal(flow.drain(), [], "what the flow got")
 
 

@@ -53,6 +53,8 @@ sock.bind(("", int(sys.argv[3])))
 sock.connect((sys.argv[4], int(sys.argv[5])))
 sock.sendall(b"hello ")
 print(sock.getsockname()[1], sock.recv(4096).decode())
+if kind == socket.SOCK_STREAM:
+    sock.recv(1)  # the server ends first: no TIME-WAIT here, in which the next call from the same port could not connect
 """
 
 

@@ -89,7 +89,8 @@ def nmap(text):
         for port in tree.iter("port")]}
     if tree.find(".//os") is not None:
         tests = tree.find(".//osfingerprint").get("fingerprint").replace("\nOS:", "")
-        fields["system that matches best"] = tree.find(".//osmatch").get("name")
+        # Its family: which version it is, is guessed from the times between answers too.
+        fields["system that matches best"] = tree.find(".//osmatch/osclass").get("osfamily")
         fields["fingerprint: OPS, WIN, ECN, T1 to T7, U1, IE"] = found(r"\b(?:OPS|WIN|ECN|T[1-7]|U1|IE)\([^)]*\)", tests)
         fields["distance"] = tree.find(".//distance").get("value")
     return fields

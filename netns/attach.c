@@ -300,7 +300,7 @@ static void free_links(const struct attaching *a)
  */
 static int open_uplinks(const struct attaching *a)
 {
-	steering_beat(a->ns);
+	steering_beat();
 	return uplink_open(a->ns);
 }
 

@@ -44,9 +44,7 @@ static int await_room(const struct sending *s)
 {
 	struct pollfd room = {.fd = s->channel, .events = POLLOUT};
 
-	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
-		if (s->picture->netns[i])
-			steering_beat(s->picture->netns[i]);
+	steering_beat();
 	if (clock_ns() > s->deadline_ns) {
 		errno = ETIMEDOUT;
 		return -1;

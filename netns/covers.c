@@ -17,6 +17,10 @@
  * is planned, before the costly part: whoever asks for too much, again and
  * again, must not keep the monitor from its work. Some file descriptors are
  * kept back, without which a relay could not be started nor a reload be done.
+ *
+ * A second's work takes many seconds on a busy machine. Steering is told all
+ * the while that the monitor lives, or it would take its hands off everybody's
+ * packets.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -27,9 +31,10 @@
 #include "holds.h"
 #include "priv.h"
 #include "proxied.h"
+#include "steering.h"
 #include "util.h"
 
-#define AT_ONCE 65536  /* sockets for one request: about a second's work, below STEER_STALE_NS */
+#define AT_ONCE 65536  /* sockets for one request: about a second's work */
 #define FILES_KEPT 256 /* for all else that the monitor opens; a quarter of its files, if that is less */
 
 /**
@@ -179,6 +184,7 @@ static int open_covers(void *arg)
 	for (i = 0; i < job->n; i++) {
 		struct holder *holder = &job->cover[i]->holder;
 
+		steering_beat();
 		if (open_holder(job, holder, end) == 0)
 			continue;
 		if (!job->best_effort) {
@@ -229,6 +235,7 @@ void covers_finish(struct job *job, struct reserve *r, bool keep)
 	size_t i;
 
 	for (i = 0; i < job->n; i++) {
+		steering_beat();
 		if (job->cover[i] && keep) {
 			LIST_INSERT_HEAD(&job->cover[i]->port->covers, job->cover[i], in_port);
 			r->covers++;

@@ -173,6 +173,7 @@ void holds_settle(struct netns *ns, struct port *port)
 	unsigned i;
 
 	port->marked = marks;
+	steering_beat(); /* this may be one of very many */
 	for (i = 0; i < STEER_ROWS_MAX; i++)
 		if (changed >> i & 1)
 			steering_hold(ns, i, port->class, port->number, marks >> i & 1);

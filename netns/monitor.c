@@ -527,17 +527,6 @@ void monitor_tell_all(struct monitor *m)
 }
 
 /**
- * monitor_beat() - tell steering that the monitor lives
- * @m: the monitor
- */
-void monitor_beat(struct monitor *m)
-{
-	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++)
-		if (m->netns[i])
-			steering_beat(m->netns[i]);
-}
-
-/**
  * monitor_relay_died() - close what the relay had open, and keep its ports for a while
  * @m: the monitor; its relay has ended
  */

@@ -27,7 +27,6 @@ struct monitor {
 	struct log_limit slice_limit[STEER_SLICES_MAX], limit;
 };
 
-void monitor_beat(struct monitor *m);
 void monitor_requests(struct monitor *m);
 void monitor_news(struct monitor *m, unsigned index);
 void monitor_links(struct monitor *m, unsigned index);

@@ -26,6 +26,7 @@
 #include "attach.h"
 #include "enter.h"
 #include "reserve.h"
+#include "steering.h"
 #include "util.h"
 #include "warn.h"
 
@@ -230,7 +231,7 @@ static int attach_one(struct monitor *m, const struct conf *conf, const struct c
 		log_error("%s: more than %d namespaces", section->name, PRIV_NETNS_MAX);
 		return -1;
 	}
-	monitor_beat(m);
+	steering_beat();
 	m->netns[index] = attach(conf, section, index, ++m->serial);
 	if (!m->netns[index])
 		return -1;

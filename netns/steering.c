@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 
 #include "hook.h"
 #include "log.h"
@@ -45,6 +46,8 @@
 #define PRIORITY_DROP 12
 
 struct steering {
+	LIST_ENTRY(steering) in_all;
+	const char *name; /* of the namespace */
 	struct steer_bpf *bpf;
 	struct mnl_socket *nl;
 	struct block {
@@ -60,6 +63,8 @@ struct steering {
 	unsigned uplinks;
 	struct hook *uplink;
 };
+
+static LIST_HEAD(, steering) all = LIST_HEAD_INITIALIZER(all);
 
 /**
  * print_libbpf() - what libbpf has to say
@@ -253,6 +258,8 @@ int steering_load(struct netns *ns)
 	if (!s)
 		return -1;
 	ns->steering = s;
+	s->name = ns->conf.name;
+	LIST_INSERT_HEAD(&all, s, in_all);
 	s->mode = ns->conf.attach;
 	s->drop.link = s->out.link = s->tap.link = -1;
 	s->nl = nl_open(ns, NETLINK_ROUTE, 0);
@@ -285,6 +292,7 @@ void steering_unload(struct netns *ns)
 	if (s->tap.ifindex)
 		hook_detach(s->nl, &s->tap);
 	free_blocks(s);
+	LIST_REMOVE(s, in_all);
 	if (s->heartbeat)
 		munmap(s->heartbeat, sizeof(*s->heartbeat));
 	steer_bpf__destroy(s->bpf);
@@ -407,12 +415,23 @@ bool steering_is_whole(const struct netns *ns)
 }
 
 /**
- * steering_beat() - tell the programs that the monitor is alive
- * @ns: the namespace
+ * steering_beat() - tell the programs of all namespaces that the monitor is alive
+ *
+ * Programs that were not told for too long had their hands off meanwhile: the
+ * log says so, because it explains packets that were lost.
  */
-void steering_beat(struct netns *ns)
+void steering_beat(void)
 {
-	__atomic_store_n(ns->steering->heartbeat, clock_ns(), __ATOMIC_RELAXED);
+	uint64_t now = clock_ns(), last;
+	struct steering *s;
+
+	LIST_FOREACH(s, &all, in_all)
+	{
+		last = s->heartbeat ? __atomic_exchange_n(s->heartbeat, now, __ATOMIC_RELAXED) : 0;
+		if (last && now - last > STEER_STALE_NS)
+			log_warn("%s: nothing was steered for %ju ms: saferawd did not get to run", s->name,
+				 (uintmax_t)((now - last - STEER_STALE_NS) / NS_PER_MS));
+	}
 }
 
 /**

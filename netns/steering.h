@@ -23,7 +23,8 @@ int steering_sweep(struct netns *ns, unsigned ifindex);
 /* "tcx" or "clsact": what is in use */
 const char *steering_mode(const struct netns *ns);
 
-void steering_beat(struct netns *ns); /* the monitor is alive: once a second */
+/* The monitor is alive, for all namespaces: once a second, and within what may take longer because clients ask for much */
+void steering_beat(void);
 int steering_block(struct netns *ns, unsigned index, enum steer_class class);
 int steering_address(struct netns *ns, unsigned index, bool present);
 void steering_allow(struct netns *ns, unsigned index, const struct policy_range *range, unsigned slice); /* slice 0: nobody */

@@ -21,6 +21,7 @@
 
 #include "reload.h"
 #include "reserve.h"
+#include "steering.h"
 #include "uplink.h"
 #include "util.h"
 
@@ -82,7 +83,7 @@ static void beat(struct loop *loop, uint64_t now)
 	struct monitor *m = loop->m;
 
 	loop->beat_ns = now + NS_PER_S;
-	monitor_beat(m);
+	steering_beat();
 	for (unsigned i = 0; i < PRIV_NETNS_MAX; i++) {
 		if (m->netns[i] && m->unread[i])
 			monitor_news(m, i);

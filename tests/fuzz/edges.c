@@ -395,7 +395,7 @@ static void run(uint64_t runs)
 		bool outward = scenery.done / BATCH % 2 == 0;
 
 		if (scenery.done % BATCH == 0) {
-			steering_beat(&scenery.world->ns);
+			steering_beat();
 			drain(scenery.world->wire);
 			drain(scenery.world->ns.tun_fd);
 		}

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Nobody starves another: clients that do not read, floods from outside, floods from inside."""
 
+import contextlib
 import errno
 import os
+import select
 import signal
 import socket
 import struct
@@ -260,5 +262,49 @@ def test_ports_in_vain():
         tap.equal(hogs.refusals, {errno.EADDRINUSE}, "why the hogs were refused")
 
 
+@contextlib.contextmanager
+def slowed(pid):
+    """A process gets a sixtieth of its time while the context lasts, as on a very busy machine."""
+    over = threading.Event()
+
+    def hold_up():
+        while not over.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            over.wait(0.59)
+            os.kill(pid, signal.SIGCONT)
+            over.wait(0.01)
+
+    thread = threading.Thread(target=hold_up, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_slow_monitor():
+    """A request that takes a slow monitor many seconds does not make steering think that it is dead."""
+    with Pair() as pair, hogged(pair) as broker:
+        one, two = proto.Client(broker.slice("one"), "games"), proto.Client(broker.slice("two"), "news")
+        quiet = two.open(proto.UDP, local=HOST4, port=60001)
+        sender = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with slowed(broker.process.pid):
+            begun = time.monotonic()
+            one.socket.send(proto.OPEN_REQUEST.pack(proto.OPEN, proto.OPEN_REQUEST.size, 7, proto.CONSUMER, proto.UDP, socket.AF_INET, 0,
+                                                    10000, 15000, proto.mapped(HOST4), proto.ANY, 0))
+            number = 0
+            while not select.select([one.socket], [], [], 0.1)[0]:
+                number += 1
+                sender.sendto(struct.pack("!I", number), (HOST4, 60001))
+                tap.equal(numbered(quiet, 1), [number], f"what the other slice gets after {time.monotonic() - begun:.1f} s")
+            taken = time.monotonic() - begun
+            data, fd = one.reply(proto.OPEN, 7)
+            tap.equal(proto.OPENED.unpack(data)[3], 0, "error")
+            os.close(fd)
+        tap.check(taken > 3, f"the request has taken {taken:.1f} s only")
+        tap.check("nothing was steered" not in broker.log, f"steering had its hands off:\n{broker.log}")
+
+
 tap.main(test_slow_reader, test_replies_unread, test_flood_at_one_slice, test_receive_limit, test_flood_by_one_client,
-         test_ring_share, test_send_limit, test_too_many_ports, test_ports_in_vain)
+         test_ring_share, test_send_limit, test_too_many_ports, test_ports_in_vain, test_slow_monitor)

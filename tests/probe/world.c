@@ -373,7 +373,7 @@ static void configure(struct world *world)
 	give(world, PORT_UNHELD, SLICE, false, true);
 	give(world, PORT_LOCAL, SLICE_LOCAL, true, true);
 	give(world, PORT_HOST, 0, false, true);
-	steering_beat(&world->ns);
+	steering_beat();
 }
 
 /**

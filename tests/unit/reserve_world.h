@@ -37,7 +37,7 @@ static const char *const texts[ROWS + 1] = {"192.0.2.1", "192.0.2.2", "2001:db8:
 static struct netns ns;
 static struct conf_slice all, first, second; /* all addresses; rows 0 and 2; row 1 */
 static bool marks[STEER_CLASSES][STEER_ROWS_MAX][STEER_PORTS];
-static unsigned marked, entered, base_fds;
+static unsigned marked, entered, beats, base_fds;
 static bool no_v6;
 static uint16_t in_the_way;
 
@@ -48,6 +48,11 @@ int netns_call(const struct netns *in, int (*fn)(void *arg), void *arg)
 	ck_assert_ptr_eq(in, &ns);
 	entered++;
 	return fn(arg);
+}
+
+void steering_beat(void)
+{
+	beats++;
 }
 
 void steering_hold(struct netns *in, unsigned index, enum steer_class class, uint16_t port, bool held)

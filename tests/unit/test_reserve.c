@@ -94,6 +94,17 @@ START_TEST(references)
 }
 END_TEST
 
+/* Steering is told that the monitor lives with every socket that is made and every port that is let go */
+START_TEST(alive_meanwhile)
+{
+	ck_assert_int_eq(acquire(&all, 10, CLASS_UDP, ANY, AF_UNSPEC, 5000, 5099), 0);
+	ck_assert_uint_ge(beats, 100);
+	beats = 0;
+	ck_assert_int_eq(release(&all, 10, CLASS_UDP, ANY, AF_UNSPEC, 5000, 5099, 0), 0);
+	ck_assert_uint_ge(beats, 100);
+}
+END_TEST
+
 START_TEST(one_then_all)
 {
 	unsigned class;
@@ -651,7 +662,7 @@ int main(void)
 		quarantine,      dead_relay,   over_but_not_swept, silence,          address_came,
 		new_address,     refit,        before_any_address, stale_comes_back, stale_is_in_nobodys_way,
 		other_addresses, identifiers,  ping_groups,        without_ipv6,     absent_protocols,
-		silence_udplite, proxied,      proxied_beside_own,
+		silence_udplite, proxied,      proxied_beside_own, alive_meanwhile,
 	};
 
 	return world_run("reserve", tests, ARRAY_SIZE(tests), 1);

@@ -5,7 +5,8 @@
  * Later fragments have no ports. They follow the first one, if that passed a
  * short time ago, and are taken to have its ports; and they must not reach
  * back into what it holds, because there are the headers that it was judged
- * by.
+ * by. They are of the same flow as the first: who has the port meanwhile gets
+ * no rest of what was for somebody else.
  *
  * Identification and addresses are the sender's choice. So that nobody can
  * choose whose entry is displaced, the place of an entry depends on a secret;
@@ -82,7 +83,7 @@ void fragments_init(struct fragments *fragments)
  * fragments_remember() - a first fragment has passed
  * @fragments: table
  * @pkt: it
- * @flow: number of the flow that has sent it, 0 when it has arrived
+ * @flow: number of the flow that has sent or got it
  * @now: CLOCK_MONOTONIC, ns
  */
 void fragments_remember(struct fragments *fragments, const struct pkt *pkt, uint64_t flow, uint64_t now)
@@ -116,7 +117,7 @@ void fragments_remember(struct fragments *fragments, const struct pkt *pkt, uint
  * fragments_follow() - whether a later fragment follows its first one
  * @fragments: table
  * @pkt: the later one; when it does, it gets the first one's protocol and ports
- * @flow: number of the flow that sends it, 0 when it has arrived
+ * @flow: number of the flow that sends or would get it, or FRAGMENT_ANYBODY: that is to be found by the ports
  * @now: CLOCK_MONOTONIC, ns
  *
  * Return: VERDICT_PASS, VERDICT_ORPHAN_FRAGMENT or VERDICT_OVERLAP
@@ -129,7 +130,9 @@ enum verdict fragments_follow(const struct fragments *fragments, struct pkt *pkt
 
 	while (first < end && !is_of(first, &key))
 		first++;
-	if (first == end || first->flow != flow || now - first->time_ns > STEER_FRAGMENT_NS)
+	if (first == end || now - first->time_ns > STEER_FRAGMENT_NS)
+		return VERDICT_ORPHAN_FRAGMENT;
+	if (flow != FRAGMENT_ANYBODY && first->flow != flow)
 		return VERDICT_ORPHAN_FRAGMENT;
 	if (pkt->from < first->to)
 		return VERDICT_OVERLAP;

@@ -11,12 +11,13 @@
 
 #define FRAGMENT_SETS 32 /* a power of two */
 #define FRAGMENT_WAYS 8	 /* datagrams remembered in each */
+#define FRAGMENT_ANYBODY 0 /* in the place of a flow's number: whosoever the first one was */
 
 /* A first fragment that has passed */
 struct fragment {
 	struct addr src, dst;
 	uint64_t time_ns; /* CLOCK_MONOTONIC; 0: never used */
-	uint64_t flow;	  /* number of its sender's; 0 for what arrives */
+	uint64_t flow;	  /* number of the flow that has sent or got it */
 	uint32_t id;
 	uint32_t to; /* where it ends, bytes of the datagram */
 	uint16_t sport, dport;

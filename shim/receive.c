@@ -166,6 +166,42 @@ static bool is_first(const struct pkt *pkt)
 }
 
 /**
+ * owner() - the number that fragments for somebody are known by
+ * @target: whom they are for
+ *
+ * Return: of a flow or a link; that of no flow when there is neither
+ */
+static uint64_t owner(const struct target *target)
+{
+	if (target->flow)
+		return target->flow->number;
+	return target->link ? target->link->flow : UINT64_MAX;
+}
+
+/**
+ * pass_on() - give a packet to those that it is for, and see to it that fragments stay together
+ * @netns: where it arrived
+ * @target: whom its ports are
+ * @pkt: packet; a later fragment has the ports of its first
+ * @data: as of give()
+ *
+ * Return: VERDICT_PASS when it has been received by whom it was for, or why not
+ */
+static enum verdict pass_on(struct netns *netns, const struct target *target, struct pkt *pkt, uint8_t *data)
+{
+	struct fragments *fragments = &netns->shard.fragments;
+	enum verdict verdict = VERDICT_PASS;
+
+	if (pkt->flags & PKT_LATER)
+		verdict = fragments_follow(fragments, pkt, owner(target), clock_ns());
+	if (verdict == VERDICT_PASS)
+		verdict = give(target, pkt, data);
+	if (is_first(pkt) && (verdict == VERDICT_PASS || verdict == VERDICT_QUEUE_FULL))
+		fragments_remember(fragments, pkt, owner(target), clock_ns());
+	return verdict;
+}
+
+/**
  * receive_packet() - one packet from the TUN
  * @netns: of the TUN
  * @data: as read, with TRANSLATE_HEAD bytes before it
@@ -173,19 +209,16 @@ static bool is_first(const struct pkt *pkt)
  */
 static void receive_packet(struct netns *netns, uint8_t *data, size_t len)
 {
-	struct fragments *fragments = &netns->shard.fragments;
 	struct target target = {0};
 	enum verdict verdict;
 	struct pkt pkt;
 
 	verdict = pkt_parse(&pkt, data, len, true);
 	if (verdict == VERDICT_PASS && pkt.flags & PKT_LATER)
-		verdict = fragments_follow(fragments, &pkt, 0, clock_ns());
+		verdict = fragments_follow(&netns->shard.fragments, &pkt, FRAGMENT_ANYBODY, clock_ns());
 	if (verdict == VERDICT_PASS) {
 		target = find(netns, &pkt);
-		verdict = give(&target, &pkt, data);
-		if (is_first(&pkt) && (verdict == VERDICT_PASS || verdict == VERDICT_QUEUE_FULL))
-			fragments_remember(fragments, &pkt, 0, clock_ns());
+		verdict = pass_on(netns, &target, &pkt, data);
 	}
 	if (target.slice) {
 		struct steer_traffic *traffic = &netns->traffic[slice_number(target.slice)];

@@ -768,6 +768,8 @@ def test_late_packets():
         os.kill(relay.process.pid, signal.SIGSTOP)  # so that it comes to all of this at once
         for _ in range(200):
             relay.arrive(udp_in(40000))
+        datagram = udp_in(40000, payload=bytes(200))
+        relay.arrive(packets.fragment(datagram, 0, 104))
         relay.configure(Slice(ranges=((1, 40900, 40999),), queue=1 << 20),
                         Slice(number=2, name="two", users=("news",), ranges=((1, 40000, 40099),)))
         os.kill(relay.process.pid, signal.SIGCONT)
@@ -777,9 +779,12 @@ def test_late_packets():
                 theirs = other.open(proto.UDP, local=HERE, port=40000)
             except OSError as caught:
                 equal(caught.errno, errno.EACCES, "why not yet")
+        relay.arrive(packets.fragment(datagram, 104))
         relay.arrive(udp_in(40000, payload=b"for the new one"))
         equal(theirs.recv(), udp_in(40000, payload=b"for the new one"), "first thing at the new owner")
+        equal(other.stats()["rx"]["orphan-fragment"], 1, "the rest of a datagram for the old owner")
         late = list(iter(flow.recv, b""))
+        equal(late.pop(), packets.fragment(datagram, 0, 104), "its beginning")
         equal((len(late), set(late)), (200, {udp_in(40000)}), "at the old owner")
 
 

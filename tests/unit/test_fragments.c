@@ -236,6 +236,9 @@ START_TEST(following)
 	ck_assert_str_eq(followed(&table, version, 65000, 7, 7 * SECOND), "pass");
 	ck_assert_str_eq(followed(&table, version, 24, 7, 7 * SECOND + 1), "orphan-fragment");
 	ck_assert_str_eq(followed(&table, version, 24, 8, 5 * SECOND), "orphan-fragment");
+	ck_assert_str_eq(followed(&table, version, 24, FRAGMENT_ANYBODY, 7 * SECOND), "pass");
+	ck_assert_str_eq(followed(&table, version, 24, FRAGMENT_ANYBODY, 7 * SECOND + 1), "orphan-fragment");
+	ck_assert_str_eq(followed(&table, version, 16, FRAGMENT_ANYBODY, 5 * SECOND), "overlap");
 	ck_assert_str_eq(followed(&table, version, 16, 7, 5 * SECOND), "overlap");
 	ck_assert_str_eq(followed(&table, version, 8, 7, 5 * SECOND), "overlap");
 	later_fragment(&p, version, 24, 8, false);

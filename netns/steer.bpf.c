@@ -513,6 +513,9 @@ static __always_inline bool source_ok(struct __sk_buff *skb, const struct packet
  * steer_in() - ingress of an uplink: packets for open flows go into the TUN, those for links into their namespaces
  * @skb: packet
  *
+ * steer_out brings to lo what is for a flow on a proxied address. When the flow
+ * has closed on the way, the host would forward the packet: it goes no further.
+ *
  * Return: TC_ACT_UNSPEC for everything that is not ours.
  */
 SEC("tc")
@@ -538,6 +541,8 @@ int steer_in(struct __sk_buff *skb)
 		if (p.more)
 			note_first(&fragments, &p, &to);
 	}
+	if (!to.slice && is_proxied(index) && skb->ifindex == LO_IFINDEX)
+		return refuse(0, STEER_OUT_NO_ROUTE);
 	if (!to.slice)
 		return TC_ACT_UNSPEC;
 	return to.link ? link_in(skb, to.slice, to.link) : admit(skb, to.slice);

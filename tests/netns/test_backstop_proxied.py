@@ -165,6 +165,24 @@ def test_between():
                 tap.equal(witness.all(lambda p: True), [], "what left")
 
 
+def test_lo():
+    """What has come to lo for a proxied address, and finds no flow there any more, is dropped, also where the host forwards."""
+    with Pair() as pair, taken_over(pair, whole(), slice_section("two", ports="41000-41999")) as (villain, _):
+        for command in ("ip route add 198.51.100.64/28 via 192.0.2.2", "ip route add 2001:db8:9::/64 via 2001:db8::2",
+                        "sysctl -q net.ipv4.ip_forward=1", "sysctl -q net.ipv6.conf.all.forwarding=1"):
+            pair.host.run(*command.split())
+        tap.equal(villain.reserve(41000, slice_number=OTHER), 0, "a port of the other slice")
+        for version, (source, target) in ENDS.items():
+            with Witness(pair.peer, expression="udp") as witness, pair.host.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+                wire.bind(("lo", 0))
+                for address in INSIDE[version]:
+                    wire.send(bytes(12) + (b"\x08\x00" if version == 4 else b"\x86\xdd") + packets.udp(source, address, 41000, 9))
+                villain.write(packets.udp(source, target, 41000, 9, b"the marker"))
+                tap.check(witness.wait(lambda p: p.payload == b"the marker"), "the marker did not leave")
+                tap.equal([p for p in witness.all(lambda p: p.dst != target)], [], f"what left, IPv{version}")
+        tap.equal(villain.dropped()["steer-out-no-route"], 6, "dropped and counted")
+
+
 def test_in():
     """A peer whose kernel has a route pings every address of a prefix, and a flow answers; what no flow has is the host's."""
     with Pair() as pair, taken_over(pair, whole()) as (villain, _):
@@ -291,5 +309,5 @@ def test_relay_dies():
             tap.equal(marked(pair, villain, version), (True, True), f"port 7 in and out for its owner, IPv{version}")
 
 
-tap.main(test_rows, test_forged_requests, test_out, test_between, test_in, test_routes, test_reload, test_too_many,
+tap.main(test_rows, test_forged_requests, test_out, test_between, test_lo, test_in, test_routes, test_reload, test_too_many,
          test_relay_dies)

@@ -42,6 +42,7 @@ class Namespace:
         run("ip", "netns", "add", self.name)
         self.path = f"/run/netns/{self.name}"
         self.run("ip", "link", "set", "lo", "up")
+        self.sysctl("net/ipv6/conf/default/router_solicitations", 0)  # nobody is there to ask, and tests see what is sent
 
     def delete(self):
         """Deletes the namespace; again: no effect."""

@@ -35,7 +35,7 @@ links = json.loads(subprocess.run(["ip", "-j", "addr"], stdout=subprocess.PIPE).
 print(json.dumps({
     "ids": (os.getresuid(), os.getresgid()), "cwd": os.getcwd(), "input": sys.stdin.read(), "arguments": sys.argv[1:],
     "uid_map": read("/proc/self/uid_map").split(), "gid_map": read("/proc/self/gid_map").split(),
-    "devices": [link["ifname"] for link in links], "mtu": links[-1]["mtu"],
+    "devices": [link["ifname"] for link in links if "UP" in link["flags"]], "mtu": links[-1]["mtu"],
     "addresses": [(a["local"], a["prefixlen"]) for a in links[-1]["addr_info"]],
     "range": read("/proc/sys/net/ipv4/ip_local_port_range").split(), "ping": read("/proc/sys/net/ipv4/ping_group_range").split(),
     "ports": {name: os.environ.get(name) for name in ("SAFERAW_TCP", "SAFERAW_UDP", "SAFERAW_ICMP")}, "mark": os.environ.get("MARK"),

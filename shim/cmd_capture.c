@@ -398,10 +398,10 @@ static int capture_slice(struct capture *capture, const struct asked *asked)
 		return CMD_FAILED;
 	capture->limit = asked->count;
 	signals = catch_signals();
-	if (signals < 0)
+	if (signals < 0 || announce(capture) < 0) {
+		close_fd(&signals);
 		return CMD_FAILED;
-	if (announce(capture) < 0)
-		return CMD_FAILED;
+	}
 	status = written(capture) ? run(capture, signals) : CMD_FAILED; /* a reader gets the file's head now */
 	close_fd(&signals);
 	conclude(capture);

@@ -205,6 +205,45 @@ static int conclude(struct cmd *cmd, int error)
 }
 
 /**
+ * ask() - ask the broker who has the port
+ * @cmd: slice
+ * @wanted: port
+ * @reply: filled in
+ *
+ * Return: 0; or -1, and it has been said why
+ */
+static int ask(struct cmd *cmd, const struct wanted *wanted, struct proto_port_reply *reply)
+{
+	if (wanted->class == CLASS_GRANT)
+		return cmd_grant(cmd, wanted->protocol, wanted->key, &wanted->local, reply);
+	return cmd_port(cmd, wanted->class, wanted->port, &wanted->local, AF_UNSPEC, reply);
+}
+
+/**
+ * json_port() - what was found of a port, for programs
+ * @wanted: port
+ * @reply: what the broker says of it
+ * @sockets: of the host
+ * @socket: the one that is on the port, or NULL
+ *
+ * Return: JSON object, without whose the address is
+ */
+static json_t *json_port(const struct wanted *wanted, const struct proto_port_reply *reply,
+			 const struct cmd_sockets *sockets, const struct cmd_socket *socket)
+{
+	const bool grant = wanted->class == CLASS_GRANT, open = reply->state == PROTO_PORT_OPEN;
+	char name[CMD_GRANT_MAX];
+
+	return json_pack("{s:s, s:i, s:o, s:o, s:s, s:o, s:I, s:b, s:o}", "protocol",
+			 grant ? cmd_grant_name(wanted->protocol, name)
+			       : policy_class_name((enum steer_class)wanted->class),
+			 "port", wanted->port, "key", grant ? json_integer((json_int_t)wanted->key) : json_null(),
+			 "address", cmd_json_addr(&wanted->local), "state", cmd_port_state(reply->state), "uid",
+			 open ? json_integer((json_int_t)reply->uid) : json_null(), "flows", (json_int_t)reply->flows,
+			 "sockets_seen", sockets->seen, "kernel_socket", cmd_json_socket(socket));
+}
+
+/**
  * explain_port() - look at one port
  * @cmd: slice and manner
  * @wanted: port
@@ -216,15 +255,14 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 	const struct policy_slice *slice = cmd_slice(cmd);
 	const char *address = judge_address(slice, &wanted->local);
 	bool own = addr_is_any(&wanted->local) || policy_slice_has_address(slice, &wanted->local);
-	struct proto_port_reply reply;
 	const struct cmd_socket *socket;
+	struct proto_port_reply reply;
 	struct cmd_sockets sockets;
-	char text[256], name[CMD_GRANT_MAX];
 	int state, in_way;
+	char text[256];
+	json_t *port;
 
-	if (wanted->class == CLASS_GRANT
-		    ? cmd_grant(cmd, wanted->protocol, wanted->key, &wanted->local, &reply) < 0
-		    : cmd_port(cmd, wanted->class, wanted->port, &wanted->local, AF_UNSPEC, &reply) < 0)
+	if (ask(cmd, wanted, &reply) < 0)
 		return CMD_FAILED;
 	if (cmd_sockets_read(&sockets, cmd) < 0) {
 		free(sockets.row);
@@ -237,18 +275,9 @@ static int explain_port(struct cmd *cmd, const struct wanted *wanted)
 	in_way = judge_socket(&sockets, socket, text, sizeof(text));
 	if (own && reply.state != PROTO_PORT_FOREIGN)
 		finding(cmd, "socket", text);
-	json_object_set_new(
-		cmd->out, "port",
-		json_pack("{s:s, s:i, s:o, s:o, s:b, s:s, s:o, s:I, s:b, s:o}", "protocol",
-			  wanted->class == CLASS_GRANT ? cmd_grant_name(wanted->protocol, name)
-						       : policy_class_name((enum steer_class)wanted->class),
-			  "port", wanted->port, "key",
-			  wanted->class == CLASS_GRANT ? json_integer((json_int_t)wanted->key) : json_null(),
-			  "address", cmd_json_addr(&wanted->local), "address_is_slices", address != NULL, "state",
-			  cmd_port_state(reply.state), "uid",
-			  reply.state == PROTO_PORT_OPEN ? json_integer((json_int_t)reply.uid) : json_null(), "flows",
-			  (json_int_t)reply.flows, "sockets_seen", sockets.seen, "kernel_socket",
-			  cmd_json_socket(socket)));
+	port = json_port(wanted, &reply, &sockets, socket);
+	json_object_set_new(port, "address_is_slices", json_boolean(address));
+	json_object_set_new(cmd->out, "port", port);
 	free(sockets.row);
 	if (!address)
 		return conclude(cmd, EADDRNOTAVAIL);

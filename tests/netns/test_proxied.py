@@ -208,6 +208,32 @@ def test_refused():
             theirs.close()
 
 
+def test_grants():
+    """GRE by key and a protocol by number: on every address of a prefix what the slice is granted, and nothing else."""
+    section = trap(extra='gre = {"1000-1003"}\n  protocols = {"89"}')
+    with Site() as site, Broker(site.host, section) as broker, Witness(site.peer) as witness:
+        client = proto.Client(broker.slice(), "games")
+        for net, addresses, peer, _ in WHERE:
+            family = family_of(net)
+            tunnel, exact = client.open_grant(packets.GRE, 1001, local=net, family=family), client.open_grant(89, local=addresses[1])
+            for number, key in ((packets.GRE, 1004), (90, 0)):
+                tap.raises(errno.EACCES, client.open_grant, number, key, local=net, family=family)
+            for flow, number, texts in ((tunnel, packets.GRE, {key: Packet(packets.gre(peer, addresses[0], key)).body
+                                                               for key in (1001, 1002)}), (exact, 89, {1001: b"a protocol"})):
+                raw = site.peer.socket(family, socket.SOCK_RAW, number)
+                for address in addresses:
+                    for text in reversed(texts.values()):
+                        raw.sendto(text, (address, 0))
+                    if flow == tunnel or address == addresses[1]:
+                        got = Packet(flow.recv())
+                        tap.equal((got.dst, got.body), (address, texts[1001]), "what the flow gets")
+                for source in (addresses[1], "192.0.2.77" if family == socket.AF_INET else "2001:db8::77"):
+                    flow.send(packets.ip(source, peer, number, texts[1001]))
+                tap.check(witness.wait(lambda p, n=number, s=addresses[1]: (p.protocol, p.src) == (n, s)), "it does not leave")
+                tap.equal(client.stats(flow.number)["tx"]["source"], 1, "the forged one")
+            tap.equal([flow.drain() for flow in (tunnel, exact)], [[], []], "strays")
+
+
 def test_silence():
     """A port without a flow is the host's: where the prefix's route ends there nothing comes back, though the host forwards."""
     with Site() as site, Broker(site.host, trap()) as broker:
@@ -383,5 +409,5 @@ def test_own_address_inside():
         site.host.run("ip", "addr", "del", f"{IN[2]}/32", "dev", "eth0")
 
 
-tap.main(test_real_tools, test_examples, test_on_the_link, test_refused, test_silence, test_on_the_host, test_spoofed, test_reload,
-         test_quarantine, test_relay_killed, test_own_address_inside)
+tap.main(test_real_tools, test_examples, test_on_the_link, test_refused, test_grants, test_silence, test_on_the_host, test_spoofed,
+         test_reload, test_quarantine, test_relay_killed, test_own_address_inside)

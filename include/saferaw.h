@@ -337,14 +337,14 @@ int saferaw_flow_local(const struct saferaw_flow *flow, struct sockaddr_storage 
  * @flow: flow
  * @destination: AF_INET or AF_INET6; its port does not matter
  * @source: set to what to send from: the flow's own address, or where it is
- *	open on every address what the host's routes say; with the flow's
- *	(first) port. May be NULL.
+ *	open on every address what the host's routes say, or the first of a
+ *	proxied prefix; with the flow's (first) port. May be NULL.
  * @mtu: set to the largest IP packet that the route takes, bytes; path MTU
  *	discovery (RFC 1191, RFC 8201) beyond that is the program's own
  *	business. May be NULL.
  *
  * A packet may also be sent from source 0.0.0.0 or "::": the broker then puts
- * the same address in.
+ * the same address in, but on a prefix it refuses the packet.
  *
  * Return: 0; or -1 and errno (and saferaw_error()):
  *	EAFNOSUPPORT	@destination's family is neither, or not the flow's

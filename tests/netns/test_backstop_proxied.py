@@ -23,6 +23,7 @@ INSIDE = {4: ("198.51.100.64", "198.51.100.70", "198.51.100.79"),
 BESIDE = {4: ("198.51.100.63", "198.51.100.80"), 6: ("2001:db8:8:ffff:ffff:ffff:ffff:ffff", "2001:db8:9:1::")}
 ENDS = {4: (HOST4, PEER4), 6: (HOST6, PEER6)}
 TCP, UDP, ICMP, GRANT = 0, 1, 2, 6
+OSPF = 89
 PROXIED_ROWS = 32
 OWNER, OTHER = 1, 2
 
@@ -148,6 +149,29 @@ def test_out():
                 tap.equal(sorted(left), sorted(right), f"what left, IPv{version}")
         dropped = villain.dropped()
         tap.equal(dropped["steer-out-no-route"], 2 * 6, "refused to proxied ports without a flow")
+
+
+def test_grants():
+    """A slice's GRE keys and protocols are its own on its prefixes too, and no others."""
+    with Pair() as pair, taken_over(pair, whole(extra='gre = {"1000"}\nprotocols = {"ospf"}')) as (villain, _):
+        routed(pair)
+        rows = {4: PREFIX4, 6: PREFIX6}
+        for slot in villain.slots.values():
+            for address in rows.values():
+                tap.equal(villain.reserve(slot, kind=GRANT, address=address), 0, "a grant on a prefix")
+                villain.blocks[villain.addresses[mapped(address)], GRANT][slot] = 1
+        for version, (_, target) in ENDS.items():
+            inside = INSIDE[version][1]
+            right = [packets.gre(inside, target, 1000), packets.ip(inside, target, OSPF, b"to the peer")]
+            wrong = [packets.gre(inside, target, 1001), packets.ip(inside, target, OSPF + 1, b"to the peer")]
+            with Witness(pair.peer, expression="proto 47 or proto 89 or proto 90" if version == 4 else "ip6") as witness:
+                for packet in wrong + right:
+                    villain.write(packet)
+                tap.check(witness.wait(lambda p, last=right[-1]: p.raw == last), "the last packet did not leave")
+                tap.equal([p.raw for p in witness.all(lambda p: p.protocol in (47, OSPF, OSPF + 1))], right, f"what left, IPv{version}")
+            with pair.peer.socket(family_of(target), socket.SOCK_RAW, OSPF) as sender:
+                sender.sendto(b"to the prefix", (inside, 0))
+            tap.equal(gets(villain, lambda p: p.protocol == OSPF).body, b"to the prefix", f"what comes, IPv{version}")
 
 
 def test_between():
@@ -309,5 +333,5 @@ def test_relay_dies():
             tap.equal(marked(pair, villain, version), (True, True), f"port 7 in and out for its owner, IPv{version}")
 
 
-tap.main(test_rows, test_forged_requests, test_out, test_between, test_lo, test_in, test_routes, test_reload, test_too_many,
+tap.main(test_rows, test_forged_requests, test_out, test_grants, test_between, test_lo, test_in, test_routes, test_reload, test_too_many,
          test_relay_dies)

@@ -4,6 +4,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import select
 import signal
@@ -206,23 +207,22 @@ def surprises(relay, sock):
 def test_surprises():
     """A relay that asks for a link in a way that no sound one does is killed, and nobody gets one."""
     section = slice_section() + slice_section("two", users=("list",), ports="50000-50999")
-    at = 0
-    while True:
-        with Pair() as pair, linked(pair, section) as (relay, broker), Tenant(broker.slice()) as tenant:
-            sock = relay.accept()
-            relay.hold(LO, HI, tenant.uid)
-            todo = list(surprises(relay, sock))
-            if at == len(todo):
-                return
-            text, ask = todo[at]
-            try:
-                ask()
-                tap.check(False, f"{text}: the monitor goes on")
-            except (ConnectionError, BrokenPipeError):
-                pass
-            broker.wait_log(f"relay: killed: {text}")
-            tap.equal(tenant.index(), 0, "the device")
-            at += 1
+    with Pair() as pair:
+        for at in itertools.count():
+            with linked(pair, section) as (relay, broker), Tenant(broker.slice()) as tenant:
+                sock = relay.accept()
+                relay.hold(LO, HI, tenant.uid)
+                todo = list(surprises(relay, sock))
+                if at == len(todo):
+                    return
+                text, ask = todo[at]
+                try:
+                    ask()
+                    tap.check(False, f"{text}: the monitor goes on")
+                except (ConnectionError, BrokenPipeError):
+                    pass
+                broker.wait_log(f"relay: killed: {text}")
+                tap.equal(tenant.index(), 0, "the device")
 
 
 def lies(host, peer):

@@ -31,6 +31,8 @@ def slice_section(name="one", users=("games",), ports="40000-40999", extra=""):
 class Broker:
     """saferawd inside a namespace. Its log is kept in self.log."""
 
+    starved = False  # any of them has said that it did not get to run, and that nothing was steered meanwhile
+
     def __init__(self, namespace, *sections, netns="", start=True, relay=None, top="", nofile=None):
         self.namespace = namespace
         self.directory = tempfile.mkdtemp(prefix="saferaw-test-")
@@ -121,6 +123,7 @@ class Broker:
             self.process.terminate()
             status = self.process.wait(seconds)
             self.process = None
+        Broker.starved |= os.path.exists(self.logfile) and "did not get to run" in self.log
         shutil.rmtree(self.directory, ignore_errors=True)
         return status
 

@@ -204,10 +204,8 @@ struct priv_routes_news {
 	uint32_t mtu; /* smallest MTU of its uplinks now */
 };
 
-/* Hold ports lo..hi: all or none. The same request again adds a reference. */
-struct priv_reserve {
-	struct priv_header header;
-	uint64_t cookie; /* the relay's own; comes back in the reply */
+/* What a user of a slice has, or wants: ports lo..hi */
+struct priv_claim {
 	uint32_t netns;
 	uint32_t slice;
 	uint32_t uid;
@@ -219,6 +217,13 @@ struct priv_reserve {
 	uint32_t pad2;
 };
 
+/* Hold the ports: all or none. The same request again adds a reference. */
+struct priv_reserve {
+	struct priv_header header;
+	uint64_t cookie; /* the relay's own; comes back in the reply */
+	struct priv_claim claim;
+};
+
 struct priv_reserved {
 	struct priv_header header;
 	uint64_t cookie;
@@ -227,18 +232,10 @@ struct priv_reserved {
 	uint16_t pad;
 };
 
-/* One reference less on ports lo..hi; no reply. The last one starts the quarantine. */
+/* One reference less on each of the ports; no reply. The last one starts the quarantine. */
 struct priv_release {
 	struct priv_header header;
-	uint32_t netns;
-	uint32_t slice;
-	uint32_t uid;
-	uint8_t class;
-	uint8_t address;
-	uint8_t family;
-	uint8_t pad;
-	uint16_t lo, hi;
-	uint32_t pad2;
+	struct priv_claim claim;
 };
 
 /* Where the monitor's own sockets hold a port: for who wants to tell them from the host's */
@@ -326,6 +323,7 @@ static_assert(STEER_ROWS_MAX <= 64, "a set of rows is a uint64_t");
 static_assert(sizeof(struct priv_slice) == 80, "no padding");
 static_assert(sizeof(struct priv_grant) == 24, "no padding");
 static_assert(sizeof(struct priv_slice_grant) == 24, "no padding");
+static_assert(sizeof(struct priv_claim) == 24, "no padding");
 static_assert(sizeof(struct priv_reserve) == 40, "no padding");
 static_assert(sizeof(struct priv_release) == 32, "no padding");
 static_assert(sizeof(struct priv_routed) == 56, "no padding");

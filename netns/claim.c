@@ -21,7 +21,7 @@
  *
  * Return: what is wrong, or NULL.
  */
-const char *claim_form_fault(const struct claim *claim)
+const char *claim_form_fault(const struct priv_claim *claim)
 {
 	bool any = claim->address == PRIV_ANY_ADDRESS;
 
@@ -62,7 +62,7 @@ static const struct conf_slice *find_slice(const struct conf *conf, uint32_t num
  *
  * Return: what is wrong, or NULL.
  */
-const char *claim_fault(const struct claim *claim, const struct conf *conf, struct netns *const *netns,
+const char *claim_fault(const struct priv_claim *claim, const struct conf *conf, struct netns *const *netns,
 			const struct conf_slice **slice)
 {
 	const struct netns *ns = netns[claim->netns];

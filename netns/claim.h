@@ -7,14 +7,8 @@
 
 #include "netns.h"
 
-struct claim {
-	uint32_t netns, slice, uid;
-	uint8_t class, address, family; /* address: row, or PRIV_ANY_ADDRESS */
-	uint16_t lo, hi;
-};
-
-const char *claim_form_fault(const struct claim *claim);
-const char *claim_fault(const struct claim *claim, const struct conf *conf, struct netns *const *netns,
+const char *claim_form_fault(const struct priv_claim *claim);
+const char *claim_fault(const struct priv_claim *claim, const struct conf *conf, struct netns *const *netns,
 			const struct conf_slice **slice);
 
 #endif

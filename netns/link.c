@@ -211,15 +211,15 @@ static uint32_t free_number(struct links *links)
 }
 
 /**
- * let_go() - take back the reference on the ports of one class
- * @ns: the namespace
+ * claim_of() - what a link has of one class
  * @link: the link
  * @class: the class
- * @quarantine_ms: how long a port without references stays held
+ *
+ * Return: the claim; hi 0: nothing.
  */
-static void let_go(struct netns *ns, const struct link *link, unsigned class, unsigned quarantine_ms)
+static struct priv_claim claim_of(const struct link *link, unsigned class)
 {
-	const struct priv_release release = {
+	return (struct priv_claim){
 		.slice = link->steer.slice,
 		.uid = link->uid,
 		.class = (uint8_t) class,
@@ -228,9 +228,23 @@ static void let_go(struct netns *ns, const struct link *link, unsigned class, un
 		.lo = link->steer.lo[class],
 		.hi = link->steer.hi[class],
 	};
+}
 
-	if (release.hi && reserve_release(ns, &release, quarantine_ms) < 0)
-		log_error("%s: a link's ports were not held: %m", ns->conf.name);
+/**
+ * let_go() - take back the references on the ports of the first classes
+ * @ns: the namespace
+ * @link: the link
+ * @classes: how many
+ * @quarantine_ms: how long a port without references stays held
+ */
+static void let_go(struct netns *ns, const struct link *link, unsigned classes, unsigned quarantine_ms)
+{
+	for (unsigned class = 0; class < classes; class ++) {
+		const struct priv_claim claim = claim_of(link, class);
+
+		if (claim.hi && reserve_release(ns, &claim, quarantine_ms) < 0)
+			log_error("%s: a link's ports were not held: %m", ns->conf.name);
+	}
 }
 
 /**
@@ -244,23 +258,14 @@ static void let_go(struct netns *ns, const struct link *link, unsigned class, un
 static int hold(struct netns *ns, const struct link_order *order, const struct link *link)
 {
 	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++) {
-		const struct priv_reserve reserve = {
-			.slice = link->steer.slice,
-			.uid = link->uid,
-			.class = (uint8_t) class,
-			.address = PRIV_ANY_ADDRESS,
-			.family = AF_UNSPEC,
-			.lo = link->steer.lo[class],
-			.hi = link->steer.hi[class],
-		};
+		const struct priv_claim claim = claim_of(link, class);
 		uint16_t port;
 		int error;
 
-		if (!reserve.hi || reserve_acquire(ns, order->slice, &reserve, &port) == 0)
+		if (!claim.hi || reserve_acquire(ns, order->slice, &claim, &port) == 0)
 			continue;
 		error = errno;
-		while (class --)
-			let_go(ns, link, class, 0);
+		let_go(ns, link, class, 0);
 		errno = error;
 		return -1;
 	}
@@ -357,8 +362,7 @@ int link_make(struct netns *ns, const struct link_order *order, uint32_t *number
 			ns->links->link[*number] = link;
 			return 0;
 		}
-		for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++)
-			let_go(ns, link, class, 0);
+		let_go(ns, link, STEER_LINK_CLASSES, 0);
 	}
 	free(link);
 	return -1;
@@ -375,8 +379,7 @@ static void forget(struct netns *ns, uint32_t number, unsigned quarantine_ms)
 	struct link *link = ns->links->link[number];
 
 	steering_unlink(ns, number, &link->steer);
-	for (unsigned class = 0; class < STEER_LINK_CLASSES; class ++)
-		let_go(ns, link, class, quarantine_ms);
+	let_go(ns, link, STEER_LINK_CLASSES, quarantine_ms);
 	ns->links->link[number] = NULL;
 	free(link);
 }

@@ -64,15 +64,16 @@ static const char *block_fault(const struct priv_link *r)
 static const char *link_fault(const struct link_request *asked, const struct conf_slice **slice)
 {
 	const struct priv_link *r = asked->message;
-	struct claim p = {.netns = r->netns, .slice = r->slice, .address = PRIV_ANY_ADDRESS, .family = AF_UNSPEC};
+	struct priv_claim claim = {
+		.netns = r->netns, .slice = r->slice, .address = PRIV_ANY_ADDRESS, .family = AF_UNSPEC};
 	const char *fault = NULL;
 
 	for (unsigned class = 0; !fault && class < STEER_LINK_CLASSES; class ++) {
-		p.class = (uint8_t) class;
-		p.lo = r->lo[class];
-		p.hi = r->hi[class];
-		if (p.hi)
-			fault = claim_fault(&p, asked->conf, asked->netns, slice);
+		claim.class = (uint8_t) class;
+		claim.lo = r->lo[class];
+		claim.hi = r->hi[class];
+		if (claim.hi)
+			fault = claim_fault(&claim, asked->conf, asked->netns, slice);
 	}
 	return fault;
 }
@@ -175,9 +176,9 @@ static const char *make(const struct link_request *asked, const struct conf_slic
 const char *link_request(const struct link_request *asked, struct priv_linked *answer)
 {
 	const struct priv_link *r = asked->message;
-	const struct claim p = {.netns = r->netns, .slice = r->slice};
+	const struct priv_claim claim = {.netns = r->netns, .slice = r->slice};
 	const struct conf_slice *slice = NULL;
-	const char *fault = claim_form_fault(&p);
+	const char *fault = claim_form_fault(&claim);
 
 	answer->cookie = r->cookie;
 	answer->error = EACCES;

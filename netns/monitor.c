@@ -82,19 +82,19 @@ static const char *reply(const struct monitor *m, const void *message, size_t si
 /**
  * ports_text() - ports in words
  * @ns: their namespace
- * @p: the ports
+ * @claim: the ports
  * @text: filled in: "tcp 40000-40009", "gre 1000"
  */
-static void ports_text(const struct netns *ns, const struct claim *p, char text[static PORTS_TEXT_MAX])
+static void ports_text(const struct netns *ns, const struct priv_claim *claim, char text[static PORTS_TEXT_MAX])
 {
-	const char *class = policy_class_name((enum steer_class)p->class);
+	const char *class = policy_class_name((enum steer_class)claim->class);
 
-	if (p->class == CLASS_GRANT)
-		grants_text(ns, p->lo, text);
-	else if (p->lo == p->hi)
-		snprintf(text, PORTS_TEXT_MAX, "%s %u", class, p->lo);
+	if (claim->class == CLASS_GRANT)
+		grants_text(ns, claim->lo, text);
+	else if (claim->lo == claim->hi)
+		snprintf(text, PORTS_TEXT_MAX, "%s %u", class, claim->lo);
 	else
-		snprintf(text, PORTS_TEXT_MAX, "%s %u-%u", class, p->lo, p->hi);
+		snprintf(text, PORTS_TEXT_MAX, "%s %u-%u", class, claim->lo, claim->hi);
 }
 
 /**
@@ -116,24 +116,25 @@ static void row_text(const struct netns_address *row, char text[static ADDR_TEXT
  * log_reservation() - one line for each grant and refusal
  * @m: the monitor
  * @slice: whose
- * @p: the ports
+ * @claim: the ports
  * @error: errno, or 0 for a grant
  * @port: which was in the way
  */
-static void log_reservation(struct monitor *m, const struct conf_slice *slice, const struct claim *p, int error,
-			    uint16_t port)
+static void log_reservation(struct monitor *m, const struct conf_slice *slice, const struct priv_claim *claim,
+			    int error, uint16_t port)
 {
 	char address[ADDR_TEXT_MAX] = "any address", ports[PORTS_TEXT_MAX];
 	struct log_limit *limit = &m->slice_limit[slice->number];
 
-	if (p->address != PRIV_ANY_ADDRESS)
-		row_text(&m->netns[p->netns]->address[p->address], address);
-	ports_text(m->netns[p->netns], p, ports);
+	if (claim->address != PRIV_ANY_ADDRESS)
+		row_text(&m->netns[claim->netns]->address[claim->address], address);
+	ports_text(m->netns[claim->netns], claim, ports);
 	if (!error)
-		log_limited(limit, LOG_INFO, "slice %s: uid %u gets %s on %s", slice->name, p->uid, ports, address);
+		log_limited(limit, LOG_INFO, "slice %s: uid %u gets %s on %s", slice->name, claim->uid, ports,
+			    address);
 	else
-		log_limited(limit, LOG_NOTICE, "slice %s: uid %u does not get %s on %s: %u: %s", slice->name, p->uid,
-			    ports, address, port, strerror(error));
+		log_limited(limit, LOG_NOTICE, "slice %s: uid %u does not get %s on %s: %u: %s", slice->name,
+			    claim->uid, ports, address, port, strerror(error));
 }
 
 /**
@@ -164,27 +165,27 @@ static const char *on_ready(struct monitor *m, const union request *request, con
 static const char *on_reserve(struct monitor *m, const union request *request, const int *fd)
 {
 	const struct priv_reserve *r = &request->reserve;
-	const struct claim p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
+	const struct priv_claim *claim = &r->claim;
 	struct priv_reserved answer = {
 		.header = {.type = PRIV_RESERVED, .size = sizeof(answer)},
 		.cookie = r->cookie,
-		.port = r->lo,
+		.port = claim->lo,
 	};
 	const struct conf_slice *slice = NULL;
-	const char *fault = claim_form_fault(&p);
+	const char *fault = claim_form_fault(claim);
 
 	(void)fd;
 	if (fault)
 		return fault;
-	fault = claim_fault(&p, m->conf, m->netns, &slice);
+	fault = claim_fault(claim, m->conf, m->netns, &slice);
 	if (fault && !excused(m))
 		return fault;
 	if (fault)
 		answer.error = EACCES;
-	else if (reserve_acquire(m->netns[p.netns], slice, r, &answer.port) < 0)
+	else if (reserve_acquire(m->netns[claim->netns], slice, claim, &answer.port) < 0)
 		answer.error = errno;
 	if (!fault)
-		log_reservation(m, slice, &p, answer.error, answer.port);
+		log_reservation(m, slice, claim, answer.error, answer.port);
 	return reply(m, &answer, sizeof(answer));
 }
 
@@ -198,16 +199,15 @@ static const char *on_reserve(struct monitor *m, const union request *request, c
  */
 static const char *on_release(struct monitor *m, const union request *request, const int *fd)
 {
-	const struct priv_release *r = &request->release;
-	const struct claim p = {r->netns, r->slice, r->uid, r->class, r->address, r->family, r->lo, r->hi};
-	const char *fault = claim_form_fault(&p);
+	const struct priv_claim *claim = &request->release.claim;
+	const char *fault = claim_form_fault(claim);
 
 	(void)fd;
 	if (fault)
 		return fault;
-	if (!m->netns[p.netns])
+	if (!m->netns[claim->netns])
 		return excused(m) ? NULL : "netns is not attached";
-	if (reserve_release(m->netns[p.netns], r, m->conf->quarantine_ms) == 0 || excused(m))
+	if (reserve_release(m->netns[claim->netns], claim, m->conf->quarantine_ms) == 0 || excused(m))
 		return NULL;
 	return "it releases what it does not hold";
 }

@@ -91,32 +91,32 @@ static bool owns(const struct netns *ns, const struct conf_slice *slice, unsigne
  * check_request() - whether a request may be granted at all
  * @ns: namespace
  * @slice: configuration
- * @request: from the relay
+ * @claim: what the request is about
  * @port: set to the first port that is not the slice's
  *
  * Return: 0, or an errno
  */
-static int check_request(const struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+static int check_request(const struct netns *ns, const struct conf_slice *slice, const struct priv_claim *claim,
 			 uint16_t *port)
 {
-	bool any = request->address == PRIV_ANY_ADDRESS;
+	bool any = claim->address == PRIV_ANY_ADDRESS;
 	unsigned p;
 
-	*port = request->lo;
-	if (request->class >= STEER_CLASSES || request->lo > request->hi)
+	*port = claim->lo;
+	if (claim->class >= STEER_CLASSES || claim->lo > claim->hi)
 		return EINVAL;
-	if (any && request->family != AF_UNSPEC && request->family != AF_INET && request->family != AF_INET6)
+	if (any && claim->family != AF_UNSPEC && claim->family != AF_INET && claim->family != AF_INET6)
 		return EINVAL;
-	if (!any && !(netns_has_row(ns, request->address) && ns->address[request->address].present))
+	if (!any && !(netns_has_row(ns, claim->address) && ns->address[claim->address].present))
 		return EADDRNOTAVAIL;
-	for (p = request->lo; p <= request->hi; p++)
-		if (!owns(ns, slice, request->class, (uint16_t)p, request->address)) {
+	for (p = claim->lo; p <= claim->hi; p++)
+		if (!owns(ns, slice, claim->class, (uint16_t)p, claim->address)) {
 			*port = (uint16_t)p;
 			return EACCES;
 		}
 	/* "any" of all addresses can be held before there is one; named addresses cannot */
 	if (any && slice->addresses &&
-	    !(holds_claim(ns, slice->number, request->address, request->family) &
+	    !(holds_claim(ns, slice->number, claim->address, claim->family) &
 	      holds_rows(ns, HOLDER_BOTH, NULL, true)))
 		return EADDRNOTAVAIL;
 	return 0;
@@ -125,19 +125,19 @@ static int check_request(const struct netns *ns, const struct conf_slice *slice,
 /**
  * in_the_way() - whether a hold forbids a request
  * @hold: of the same port
- * @slice: the request's
- * @request: request
+ * @slice: the claim's
+ * @claim: what the request is about
  * @wanted: addresses that it is about
  */
-static bool in_the_way(const struct hold *hold, unsigned slice, const struct priv_reserve *request, uint64_t wanted)
+static bool in_the_way(const struct hold *hold, unsigned slice, const struct priv_claim *claim, uint64_t wanted)
 {
-	if (hold->stale || hold->standing || (hold->slice == slice && hold->uid == request->uid))
+	if (hold->stale || hold->standing || (hold->slice == slice && hold->uid == claim->uid))
 		return false;
 	if (hold->claim & wanted)
 		return true;
 	/* two users' "any" would meet on the first address that comes */
-	return hold->slice == slice && hold->address == PRIV_ANY_ADDRESS && request->address == PRIV_ANY_ADDRESS &&
-	       holds_families(hold->family) & holds_families(request->family);
+	return hold->slice == slice && hold->address == PRIV_ANY_ADDRESS && claim->address == PRIV_ANY_ADDRESS &&
+	       holds_families(hold->family) & holds_families(claim->family);
 }
 
 /**
@@ -163,36 +163,35 @@ static void let_wait(struct netns *ns, struct hold *hold, unsigned ms)
  * prepare() - everything for a request on one port but the sockets
  * @ns: namespace
  * @slice: number
- * @request: request
+ * @claim: what the request is about
  * @number: port
  * @job: gets the sockets to be made
  *
  * Return: 0, or -1 and errno; what was made goes with undo()
  */
-static int prepare(struct netns *ns, unsigned slice, const struct priv_reserve *request, uint16_t number,
-		   struct job *job)
+static int prepare(struct netns *ns, unsigned slice, const struct priv_claim *claim, uint16_t number, struct job *job)
 {
-	uint64_t wanted = holds_claim(ns, slice, request->address, request->family);
-	struct port *port = holds_port(ns, request->class, number);
+	uint64_t wanted = holds_claim(ns, slice, claim->address, claim->family);
+	struct port *port = holds_port(ns, claim->class, number);
 	struct hold *hold;
 
 	if (!port)
 		return -1;
 	LIST_FOREACH(hold, &port->holds, in_port)
-	if (in_the_way(hold, slice, request, wanted)) {
+	if (in_the_way(hold, slice, claim, wanted)) {
 		errno = EADDRINUSE;
 		return -1;
 	}
-	hold = holds_find(port, request->address, request->family, slice, request->uid);
+	hold = holds_find(port, claim->address, claim->family, slice, claim->uid);
 	if (!hold) {
 		hold = calloc(1, sizeof(*hold));
 		if (!hold)
 			return -1;
 		*hold = (struct hold){.port = port,
 				      .slice = slice,
-				      .uid = request->uid,
-				      .address = request->address,
-				      .family = request->address == PRIV_ANY_ADDRESS ? request->family : 0,
+				      .uid = claim->uid,
+				      .address = claim->address,
+				      .family = claim->address == PRIV_ANY_ADDRESS ? claim->family : 0,
 				      .claim = wanted};
 		LIST_INSERT_HEAD(&port->holds, hold, in_port);
 	} else if (hold->references == UINT32_MAX) {
@@ -229,13 +228,13 @@ static void undo(struct netns *ns, uint8_t class, uint16_t number)
  * commit() - one more reference on one port
  * @ns: namespace
  * @slice: number
- * @request: request
+ * @claim: what the request is about
  * @number: port
  */
-static void commit(struct netns *ns, unsigned slice, const struct priv_reserve *request, uint16_t number)
+static void commit(struct netns *ns, unsigned slice, const struct priv_claim *claim, uint16_t number)
 {
-	struct port *port = ns->reserve->port[request->class][number];
-	struct hold *hold = holds_find(port, request->address, request->family, slice, request->uid);
+	struct port *port = ns->reserve->port[claim->class][number];
+	struct hold *hold = holds_find(port, claim->address, claim->family, slice, claim->uid);
 
 	if (hold->deadline_ns)
 		LIST_REMOVE(hold, in_waiting);
@@ -249,40 +248,39 @@ static void commit(struct netns *ns, unsigned slice, const struct priv_reserve *
 /**
  * reserve_acquire() - hold a range of ports, all or none
  * @ns: namespace
- * @slice: configuration of the request's slice
- * @request: from the relay
+ * @slice: configuration of the claim's slice
+ * @claim: what the request is about
  * @port: set to the first port that was in the way
  *
  * Return: 0, or -1 and errno: EADDRINUSE, EACCES, EADDRNOTAVAIL, EMFILE, ENFILE, ENOMEM, EINVAL
  */
-int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
-		    uint16_t *port)
+int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_claim *claim, uint16_t *port)
 {
 	struct job job = {.limit = &ns->reserve->limit,
 			  .netns = ns->conf.name,
-			  .failed = request->lo,
+			  .failed = claim->lo,
 			  .most = covers_room(ns->reserve)};
-	unsigned p = request->lo;
+	unsigned p = claim->lo;
 	int rc = 0, error;
 
-	error = set_scope(ns->reserve, slice) < 0 ? ENOMEM : check_request(ns, slice, request, port);
+	error = set_scope(ns->reserve, slice) < 0 ? ENOMEM : check_request(ns, slice, claim, port);
 	if (error) {
 		errno = error;
 		return -1;
 	}
-	for (; p <= request->hi && rc == 0; p++) {
+	for (; p <= claim->hi && rc == 0; p++) {
 		job.failed = (uint16_t)p;
-		rc = prepare(ns, slice->number, request, (uint16_t)p, &job);
+		rc = prepare(ns, slice->number, claim, (uint16_t)p, &job);
 	}
 	if (rc == 0)
 		rc = covers_make(&job, ns);
 	error = errno;
 	covers_finish(&job, ns->reserve, rc == 0);
-	while (p-- > request->lo) {
+	while (p-- > claim->lo) {
 		if (rc == 0)
-			commit(ns, slice->number, request, (uint16_t)p);
+			commit(ns, slice->number, claim, (uint16_t)p);
 		else
-			undo(ns, request->class, (uint16_t)p);
+			undo(ns, claim->class, (uint16_t)p);
 	}
 	if (rc < 0) {
 		*port = job.failed;
@@ -294,29 +292,29 @@ int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const stru
 /**
  * reserve_release() - one reference less on a range of ports
  * @ns: namespace
- * @request: from the relay
+ * @claim: what the request is about
  * @quarantine_ms: how long a port without references stays held
  *
  * Return: 0, or -1 and EINVAL, with nothing changed, if the relay never held one of them
  */
-int reserve_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms)
+int reserve_release(struct netns *ns, const struct priv_claim *claim, unsigned quarantine_ms)
 {
 	struct hold *hold;
 	unsigned p;
 
-	for (p = request->lo; p <= request->hi && request->class < STEER_CLASSES; p++) {
-		hold = holds_find(ns->reserve->port[request->class][p], request->address, request->family,
-				  request->slice, request->uid);
+	for (p = claim->lo; p <= claim->hi && claim->class < STEER_CLASSES; p++) {
+		hold = holds_find(ns->reserve->port[claim->class][p], claim->address, claim->family, claim->slice,
+				  claim->uid);
 		if (!hold || !hold->references)
 			break;
 	}
-	if (request->lo > request->hi || p <= request->hi) {
+	if (claim->lo > claim->hi || p <= claim->hi) {
 		errno = EINVAL;
 		return -1;
 	}
-	for (p = request->lo; p <= request->hi; p++) {
-		hold = holds_find(ns->reserve->port[request->class][p], request->address, request->family,
-				  request->slice, request->uid);
+	for (p = claim->lo; p <= claim->hi; p++) {
+		hold = holds_find(ns->reserve->port[claim->class][p], claim->address, claim->family, claim->slice,
+				  claim->uid);
 		if (--hold->references == 0)
 			let_wait(ns, hold, quarantine_ms);
 	}

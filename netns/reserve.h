@@ -13,13 +13,13 @@ int reserve_init(struct netns *ns);
 /* Let go of everything and free */
 void reserve_free(struct netns *ns);
 /*
- * All ports of the request or none. `slice` is the configuration of the
- * request's slice. 0, or -1 and errno (priv_reserved.error lists them) with
+ * All ports of the claim or none. `slice` is the configuration of the claim's
+ * slice. 0, or -1 and errno (priv_reserved.error lists them) with
  * *port the first one that was in the way.
  */
-int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request, uint16_t *port);
+int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_claim *claim, uint16_t *port);
 /* One reference less. -1 and EINVAL when the relay released what it never held. */
-int reserve_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
+int reserve_release(struct netns *ns, const struct priv_claim *claim, unsigned quarantine_ms);
 /* The addresses on which our own sockets hold a port */
 uint64_t reserve_covered(const struct netns *ns, uint8_t class, uint16_t port);
 /* Whether an owner has references on all ports of a range, on any address of both families */

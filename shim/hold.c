@@ -89,16 +89,18 @@ static void request(struct hold *hold)
 {
 	hold->state = HOLD_WAITING;
 	hold->cookie = ++cookies;
-	hold->outgoing.message.reserve = (struct priv_reserve){.header = {PRIV_RESERVE, sizeof(struct priv_reserve)},
-							       .cookie = hold->cookie,
-							       .netns = hold->slice->netns->record.netns,
-							       .slice = slice_number(hold->slice),
-							       .uid = hold->uid,
-							       .class = hold->span.class,
-							       .address = hold->address,
-							       .family = hold->family,
-							       .lo = hold->span.lo,
-							       .hi = hold->span.hi};
+	hold->outgoing.message.reserve = (struct priv_reserve){
+		.header = {PRIV_RESERVE, sizeof(struct priv_reserve)},
+		.cookie = hold->cookie,
+		.claim = {.netns = hold->slice->netns->record.netns,
+			  .slice = slice_number(hold->slice),
+			  .uid = hold->uid,
+			  .class = hold->span.class,
+			  .address = hold->address,
+			  .family = hold->family,
+			  .lo = hold->span.lo,
+			  .hi = hold->span.hi},
+	};
 	TAILQ_INSERT_TAIL(&unanswered, hold, link);
 	outbox_send(&hold->outgoing);
 }
@@ -109,17 +111,10 @@ static void request(struct hold *hold)
  */
 static void release(struct hold *hold)
 {
-	const struct priv_reserve asked = hold->outgoing.message.reserve;
+	const struct priv_claim claim = hold->outgoing.message.reserve.claim;
 
-	hold->outgoing.message.release = (struct priv_release){.header = {PRIV_RELEASE, sizeof(struct priv_release)},
-							       .netns = asked.netns,
-							       .slice = asked.slice,
-							       .uid = asked.uid,
-							       .class = asked.class,
-							       .address = asked.address,
-							       .family = asked.family,
-							       .lo = asked.lo,
-							       .hi = asked.hi};
+	hold->outgoing.message.release =
+		(struct priv_release){.header = {PRIV_RELEASE, sizeof(struct priv_release)}, .claim = claim};
 	hold->outgoing.sent = sent_release;
 	TAILQ_INSERT_TAIL(&leaving, hold, link);
 	outbox_send(&hold->outgoing);
@@ -490,11 +485,11 @@ void hold_forget(const struct netns *netns)
 	struct hold *hold, *next;
 
 	TAILQ_FOREACH(hold, &unanswered, link)
-	if (hold->outgoing.message.reserve.netns == netns->record.netns)
+	if (hold->outgoing.message.reserve.claim.netns == netns->record.netns)
 		hold->state = HOLD_LOST;
 	for (hold = TAILQ_FIRST(&leaving); hold; hold = next) {
 		next = TAILQ_NEXT(hold, link);
-		if (hold->outgoing.message.release.netns != netns->record.netns)
+		if (hold->outgoing.message.release.claim.netns != netns->record.netns)
 			continue;
 		outbox_cancel(&hold->outgoing);
 		sent_release(&hold->outgoing);

@@ -32,9 +32,9 @@
 #include "spawn.h"
 #include "uplink.h"
 
-static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_claim *claim,
 			uint16_t *port);
-static int fake_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms);
+static int fake_release(struct netns *ns, const struct priv_claim *claim, unsigned quarantine_ms);
 static int fake_route(const struct netns *ns, const struct addr *destination, struct addr *source, uint32_t *mtu);
 static uint64_t fake_covered(const struct netns *ns, uint8_t class, uint16_t port);
 static bool fake_has(const struct netns *ns, uint32_t slice, uint32_t uid, const struct policy_range *range);
@@ -103,37 +103,38 @@ static unsigned answers; /* that are due */
 static uid_t client_uid; /* of who asks for a link; 4 and 5: nobody who may */
 
 /** is_covered() - whether some ports are a slice's */
-static bool is_covered(const struct netns *ns, const struct priv_reserve *r)
+static bool is_covered(const struct netns *ns, const struct priv_claim *claim)
 {
 	uint64_t covered = 0;
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(may); i++)
-		if (may[i].slice == r->slice && may[i].netns == r->netns && ns == &netns[r->netns] &&
-		    may[i].class == r->class && r->lo >= may[i].lo && r->hi <= may[i].hi && r->lo <= r->hi)
+		if (may[i].slice == claim->slice && may[i].netns == claim->netns && ns == &netns[claim->netns] &&
+		    may[i].class == claim->class && claim->lo >= may[i].lo && claim->hi <= may[i].hi &&
+		    claim->lo <= claim->hi)
 			covered |= may[i].rows;
-	return r->address == PRIV_ANY_ADDRESS ? covered & OWN
-					      : r->address < STEER_ROWS_MAX && covered >> r->address & 1;
+	return claim->address == PRIV_ANY_ADDRESS ? covered & OWN
+						  : claim->address < STEER_ROWS_MAX && covered >> claim->address & 1;
 }
 
 /** fake_acquire() - reserve_acquire() */
-static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_reserve *request,
+static int fake_acquire(struct netns *ns, const struct conf_slice *slice, const struct priv_claim *claim,
 			uint16_t *port)
 {
-	MUST(!killed && slice->number == request->slice && is_covered(ns, request));
+	MUST(!killed && slice->number == claim->slice && is_covered(ns, claim));
 	answers++;
-	*port = request->hi;
+	*port = claim->hi;
 	errno = EADDRINUSE;
-	return request->uid % 2 ? -1 : 0;
+	return claim->uid % 2 ? -1 : 0;
 }
 
 /** fake_release() - reserve_release(); an odd uid has never held anything */
-static int fake_release(struct netns *ns, const struct priv_release *request, unsigned quarantine_ms)
+static int fake_release(struct netns *ns, const struct priv_claim *claim, unsigned quarantine_ms)
 {
-	MUST(!killed && quarantine_ms && request->netns < ARRAY_SIZE(netns) && ns == &netns[request->netns]);
-	MUST(request->class < STEER_CLASSES && request->lo <= request->hi);
+	MUST(!killed && quarantine_ms && claim->netns < ARRAY_SIZE(netns) && ns == &netns[claim->netns]);
+	MUST(claim->class < STEER_CLASSES && claim->lo <= claim->hi);
 	errno = EINVAL;
-	return request->uid % 2 ? -1 : 0;
+	return claim->uid % 2 ? -1 : 0;
 }
 
 /** fake_route() - uplink_route() */
@@ -157,14 +158,14 @@ static uint64_t fake_covered(const struct netns *ns, uint8_t class, uint16_t por
 /** fake_has() - reserve_has(); an odd uid holds nothing */
 static bool fake_has(const struct netns *ns, uint32_t slice, uint32_t uid, const struct policy_range *range)
 {
-	const struct priv_reserve ports = {.netns = ns->index,
-					   .slice = slice,
-					   .class = range->class,
-					   .address = PRIV_ANY_ADDRESS,
-					   .lo = range->lo,
-					   .hi = range->hi};
+	const struct priv_claim claim = {.netns = ns->index,
+					 .slice = slice,
+					 .class = range->class,
+					 .address = PRIV_ANY_ADDRESS,
+					 .lo = range->lo,
+					 .hi = range->hi};
 
-	MUST(!killed && is_covered(ns, &ports));
+	MUST(!killed && is_covered(ns, &claim));
 	return uid % 2 == 0;
 }
 
@@ -253,22 +254,21 @@ static void load(void)
 	}
 }
 
-/** fill_ports() - ports that are nearly right */
-static void fill_ports(struct priv_reserve *r, struct script *script)
+/** fill_claim() - a claim that is nearly right */
+static void fill_claim(struct priv_claim *claim, struct script *script)
 {
 	static const uint16_t bases[] = {5000, 5120, 6000, 7000};
 	static const uint8_t rows[] = {0, 1, 2, STEER_ADDRESSES_MAX, STEER_ADDRESSES_MAX + 1};
 	uint8_t how = script_next(script), slice = script_next(script) % 5;
 
-	r->slice = slice;
-	r->netns = how & 1 ? slice / 2 : script_next(script) % 4;
-	r->uid = how & 2 ? 0 : script_next(script);
-	r->class = how & 4 ? (slice == 2 ? CLASS_ICMP : CLASS_TCP) : script_next(script) % (STEER_CLASSES + 1);
-	r->address = how & 8 ? PRIV_ANY_ADDRESS : rows[script_next(script) % ARRAY_SIZE(rows)];
-	r->family = how & 16 ? AF_UNSPEC : script_next(script);
-	r->lo = (uint16_t)(bases[slice % 4] + (how & 32 ? 0 : script_next(script) % 12 - 1));
-	r->hi = (uint16_t)(r->lo + (how & 64 ? 0 : script_next(script) % 6 - 1));
-	r->cookie = script_next(script);
+	claim->slice = slice;
+	claim->netns = how & 1 ? slice / 2 : script_next(script) % 4;
+	claim->uid = how & 2 ? 0 : script_next(script);
+	claim->class = how & 4 ? (slice == 2 ? CLASS_ICMP : CLASS_TCP) : script_next(script) % (STEER_CLASSES + 1);
+	claim->address = how & 8 ? PRIV_ANY_ADDRESS : rows[script_next(script) % ARRAY_SIZE(rows)];
+	claim->family = how & 16 ? AF_UNSPEC : script_next(script);
+	claim->lo = (uint16_t)(bases[slice % 4] + (how & 32 ? 0 : script_next(script) % 12 - 1));
+	claim->hi = (uint16_t)(claim->lo + (how & 64 ? 0 : script_next(script) % 6 - 1));
 }
 
 /** write_message() - put a message together; returns its size */
@@ -277,40 +277,38 @@ static size_t write_message(union request *request, struct script *script)
 	uint8_t how = script_next(script), which = script_next(script);
 	const size_t row = which % (ARRAY_SIZE(requests) + 1);
 	size_t size = row < ARRAY_SIZE(requests) ? requests[row].size : 16, at;
-	struct priv_reserve ports = {.header = {0}};
+	struct priv_claim claim = {0};
+	uint8_t cookie;
 
 	*request = (union request){0};
 	request->header.type = row < ARRAY_SIZE(requests) ? requests[row].type : which;
 	request->header.size = (uint32_t)size;
-	fill_ports(&ports, script);
+	fill_claim(&claim, script);
+	cookie = script_next(script);
 	if (request->header.type == PRIV_RESERVE) {
-		ports.header = request->header;
-		request->reserve = ports;
+		request->reserve.cookie = cookie;
+		request->reserve.claim = claim;
 	} else if (request->header.type == PRIV_RELEASE) {
-		const struct priv_header header = request->header;
-
-		request->release = (struct priv_release){
-			header, ports.netns, ports.slice, ports.uid, ports.class, ports.address, ports.family,
-			0,      ports.lo,    ports.hi,    0};
+		request->release.claim = claim;
 	} else if (request->header.type == PRIV_LINK) {
-		request->link.netns = ports.netns;
-		request->link.slice = ports.slice;
+		request->link.netns = claim.netns;
+		request->link.slice = claim.slice;
 		request->link.flags = how >> 6;
-		request->link.lo[0] = ports.lo & 0xfff0;
+		request->link.lo[0] = claim.lo & 0xfff0;
 		request->link.hi[0] = (uint16_t)(request->link.lo[0] | (how & 32 ? 31 : 15));
 		request->link.lo[1] = how & 16 ? request->link.lo[0] : 0;
 		request->link.hi[1] = how & 16 ? request->link.lo[0] + 15 : 0;
 		client_uid = script_next(script) % 6;
 	} else if (request->header.type == PRIV_UNLINK) {
-		request->unlink.netns = ports.netns;
+		request->unlink.netns = claim.netns;
 		request->unlink.link = script_next(script) % 4;
 	} else if (request->header.type == PRIV_COVERED) {
-		request->covered.netns = ports.netns;
-		request->covered.class = ports.class;
-		request->covered.port = ports.lo;
+		request->covered.netns = claim.netns;
+		request->covered.class = claim.class;
+		request->covered.port = claim.lo;
 	} else {
-		request->route.netns = ports.netns;
-		request->route.destination.b[15] = (uint8_t)ports.cookie;
+		request->route.netns = claim.netns;
+		request->route.destination.b[15] = cookie;
 	}
 	for (at = sizeof(request->header); how % 16 == 1 && at < size; at++)
 		request->room[at] ^= (char)script_next(script);

@@ -43,7 +43,7 @@ struct world stage_world;
 
 /* Ports that were granted and not released */
 struct grant {
-	struct priv_reserve what; /* but for header and cookie */
+	struct priv_claim what;
 	unsigned references;
 };
 
@@ -403,31 +403,32 @@ void stage_routes(uint32_t mtu)
 }
 
 /** same_ports() - whether a request is about what was granted */
-static bool same_ports(const struct priv_reserve *a, const struct priv_reserve *b)
+static bool same_ports(const struct priv_claim *a, const struct priv_claim *b)
 {
 	return a->uid == b->uid && a->class == b->class && a->address == b->address && a->family == b->family &&
 	       a->lo == b->lo && a->hi == b->hi;
 }
 
 /** check_ports() - what the monitor would kill the relay for */
-static void check_ports(const struct priv_reserve *r)
+static void check_ports(const struct priv_claim *claim)
 {
-	bool proxied = r->address >= STEER_ADDRESSES_MAX && r->address < STEER_ADDRESSES_MAX + PREFIXES;
+	bool proxied = claim->address >= STEER_ADDRESSES_MAX && claim->address < STEER_ADDRESSES_MAX + PREFIXES;
 
-	MUST(r->netns == NETNS && r->slice == STAGE_SLICE && r->uid == getuid() && r->class < STEER_CLASSES);
-	MUST(r->address < 2 || proxied || r->address == PRIV_ANY_ADDRESS);
-	if (r->class == CLASS_GRANT)
-		MUST(r->lo && r->lo == r->hi && r->hi <= STAGE_KEYS + 1);
+	MUST(claim->netns == NETNS && claim->slice == STAGE_SLICE && claim->uid == getuid() &&
+	     claim->class < STEER_CLASSES);
+	MUST(claim->address < 2 || proxied || claim->address == PRIV_ANY_ADDRESS);
+	if (claim->class == CLASS_GRANT)
+		MUST(claim->lo && claim->lo == claim->hi && claim->hi <= STAGE_KEYS + 1);
 	else if (proxied)
-		MUST(r->lo && r->lo <= r->hi);
+		MUST(claim->lo && claim->lo <= claim->hi);
 	else
-		MUST(r->lo >= STAGE_FIRST && r->lo <= r->hi && r->hi <= STAGE_LAST);
-	MUST(r->address != PRIV_ANY_ADDRESS || r->family == AF_INET || r->family == AF_INET6 ||
-	     r->family == AF_UNSPEC);
+		MUST(claim->lo >= STAGE_FIRST && claim->lo <= claim->hi && claim->hi <= STAGE_LAST);
+	MUST(claim->address != PRIV_ANY_ADDRESS || claim->family == AF_INET || claim->family == AF_INET6 ||
+	     claim->family == AF_UNSPEC);
 }
 
 /** count_grant() - one reference more or less on some ports */
-static void count_grant(const struct priv_reserve *what, int change)
+static void count_grant(const struct priv_claim *what, int change)
 {
 	unsigned i;
 
@@ -446,12 +447,12 @@ static void check_link(const struct priv_link *link)
 
 	MUST(link->netns == NETNS && link->slice == STAGE_SLICE && !(link->flags & ~STEER_LINK_FLAGS));
 	for (class = 0; class < STEER_LINK_CLASSES; class ++) {
-		const struct priv_reserve want = {.uid = getuid(),
-						  .class = (uint8_t) class,
-						  .address = PRIV_ANY_ADDRESS,
-						  .family = AF_UNSPEC,
-						  .lo = link->lo[class],
-						  .hi = link->hi[class]};
+		const struct priv_claim want = {.uid = getuid(),
+						.class = (uint8_t) class,
+						.address = PRIV_ANY_ADDRESS,
+						.family = AF_UNSPEC,
+						.lo = link->lo[class],
+						.hi = link->hi[class]};
 
 		for (i = 0; i < stage.grants && !same_ports(&stage.grant[i].what, &want); i++)
 			;
@@ -469,17 +470,8 @@ static void hear_end(const struct priv_link_end *end)
 /** hear_release() - the relay lets go of ports */
 static void hear_release(const struct priv_release *release)
 {
-	struct priv_reserve ports = {.netns = release->netns,
-				     .slice = release->slice,
-				     .uid = release->uid,
-				     .class = release->class,
-				     .address = release->address,
-				     .family = release->family,
-				     .lo = release->lo,
-				     .hi = release->hi};
-
-	check_ports(&ports);
-	count_grant(&ports, -1);
+	check_ports(&release->claim);
+	count_grant(&release->claim, -1);
 }
 
 /* Sizes of what the relay may say */
@@ -511,7 +503,7 @@ static void hear(const void *message, const struct msg *msg)
 	MUST(stage.asked < ASKED_MAX);
 	memcpy(&stage.ask[stage.asked++], message, msg->size);
 	if (header->type == PRIV_RESERVE)
-		check_ports(message);
+		check_ports(&stage.ask[stage.asked - 1].reserve.claim);
 	if (header->type == PRIV_LINK)
 		check_link(message);
 	if (header->type == PRIV_COVERED)
@@ -535,11 +527,13 @@ void stage_hear(void)
 /** answer_reserve() - yes or no to ports */
 static void answer_reserve(const struct priv_reserve *ask, int error)
 {
-	struct priv_reserved reserved = {
-		.header = {PRIV_RESERVED, sizeof(reserved)}, .cookie = ask->cookie, .error = error, .port = ask->lo};
+	struct priv_reserved reserved = {.header = {PRIV_RESERVED, sizeof(reserved)},
+					 .cookie = ask->cookie,
+					 .error = error,
+					 .port = ask->claim.lo};
 
 	if (!error)
-		count_grant(ask, 1);
+		count_grant(&ask->claim, 1);
 	tell(&reserved, sizeof(reserved), NULL, 0);
 }
 

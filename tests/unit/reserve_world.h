@@ -202,6 +202,21 @@ static inline void world_end(void)
 	ck_assert_uint_eq(marked, 0);
 }
 
+/** make_claim() - what a request is about, as acquire() and release() take it */
+static inline struct priv_claim make_claim(const struct conf_slice *slice, unsigned uid, unsigned class,
+					   unsigned address, int family, unsigned lo, unsigned hi)
+{
+	return (struct priv_claim){
+		.slice = slice->number,
+		.uid = uid,
+		.class = (uint8_t) class,
+		.address = (uint8_t)address,
+		.family = (uint8_t)family,
+		.lo = (uint16_t)lo,
+		.hi = (uint16_t)hi,
+	};
+}
+
 /**
  * acquire() - a request of the relay
  * @slice: its slice
@@ -217,16 +232,10 @@ static inline void world_end(void)
 static inline int acquire(const struct conf_slice *slice, unsigned uid, unsigned class, unsigned address, int family,
 			  unsigned lo, unsigned hi)
 {
-	struct priv_reserve request = {.slice = slice->number,
-				       .uid = uid,
-				       .class = (uint8_t) class,
-				       .address = (uint8_t)address,
-				       .family = (uint8_t)family,
-				       .lo = (uint16_t)lo,
-				       .hi = (uint16_t)hi};
+	const struct priv_claim claim = make_claim(slice, uid, class, address, family, lo, hi);
 
 	in_the_way = 0;
-	return reserve_acquire(&ns, slice, &request, &in_the_way) == 0 ? 0 : errno;
+	return reserve_acquire(&ns, slice, &claim, &in_the_way) == 0 ? 0 : errno;
 }
 
 /**
@@ -245,15 +254,9 @@ static inline int acquire(const struct conf_slice *slice, unsigned uid, unsigned
 static inline int release(const struct conf_slice *slice, unsigned uid, unsigned class, unsigned address, int family,
 			  unsigned lo, unsigned hi, unsigned ms)
 {
-	struct priv_release request = {.slice = slice->number,
-				       .uid = uid,
-				       .class = (uint8_t) class,
-				       .address = (uint8_t)address,
-				       .family = (uint8_t)family,
-				       .lo = (uint16_t)lo,
-				       .hi = (uint16_t)hi};
+	const struct priv_claim claim = make_claim(slice, uid, class, address, family, lo, hi);
 
-	return reserve_release(&ns, &request, ms) == 0 ? 0 : errno;
+	return reserve_release(&ns, &claim, ms) == 0 ? 0 : errno;
 }
 
 /** kernel_has() - whether the kernel has sockets of a class, without making it load any */

@@ -73,7 +73,7 @@ const char *claim_fault(const struct priv_claim *claim, const struct conf *conf,
 		return "netns is not attached";
 	if (!found)
 		return "slice is not configured";
-	if (!permit_is_in(conf, found, ns))
+	if (!netns_has_slice(ns, conf, found))
 		return "slice is of another netns";
 	if (claim->address != PRIV_ANY_ADDRESS && !netns_has_row(ns, claim->address))
 		return "address is not known";

@@ -20,7 +20,6 @@
 #include "enter.h"
 #include "log.h"
 #include "msg.h"
-#include "permit.h"
 #include "steering.h"
 #include "util.h"
 
@@ -362,7 +361,7 @@ static int send_slices(const struct sending *s, const struct netns *ns)
 	const struct conf *conf = s->picture->conf;
 
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (permit_is_in(conf, &conf->slice[i], ns) && send_slice(s, &conf->slice[i], ns) < 0)
+		if (netns_has_slice(ns, conf, &conf->slice[i]) && send_slice(s, &conf->slice[i], ns) < 0)
 			return -1;
 	return 0;
 }

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "netns.h"
 #include "steering.h"
@@ -104,8 +103,7 @@ int grants_refit(struct netns *ns, const struct conf *conf)
 	bool wanted[STEER_GRANT_SLOTS] = {false};
 
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (strcmp(conf->netns[conf->slice[i].netns].name, ns->conf.name) == 0 &&
-		    want(ns, &conf->slice[i], wanted) < 0)
+		if (netns_has_slice(ns, conf, &conf->slice[i]) && want(ns, &conf->slice[i], wanted) < 0)
 			return -1;
 	for (unsigned i = 1; i < STEER_GRANT_SLOTS; i++) {
 		if (!ns->grants.slot[i].taken || wanted[i])

@@ -465,7 +465,7 @@ static bool covered(const struct netns *ns, const struct conf *conf, const struc
 	const struct conf_slice *slice = NULL;
 
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (conf->slice[i].number == steer->slice && permit_is_in(conf, &conf->slice[i], ns))
+		if (conf->slice[i].number == steer->slice && netns_has_slice(ns, conf, &conf->slice[i]))
 			slice = &conf->slice[i];
 	for (unsigned class = 0; slice && class < STEER_LINK_CLASSES; class ++) {
 		const struct policy_range range = {

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "conf.h"
 #include "grants.h"
@@ -55,6 +56,12 @@ uint64_t netns_cookie(const struct netns *ns);
 static inline bool netns_has_row(const struct netns *ns, unsigned row)
 {
 	return row < STEER_ADDRESSES_MAX ? row < ns->addresses : row - STEER_ADDRESSES_MAX < ns->proxied;
+}
+
+/* Whether a slice of a configuration is in the namespace */
+static inline bool netns_has_slice(const struct netns *ns, const struct conf *conf, const struct conf_slice *slice)
+{
+	return strcmp(conf->netns[slice->netns].name, ns->conf.name) == 0;
 }
 
 /* Whether a device of the namespace is one that tun.c made */

@@ -21,17 +21,6 @@
 #define SHARE_MIN 64               /* packets: less would lose ordinary bursts */
 
 /**
- * permit_is_in() - whether a slice is in a namespace
- * @conf: configuration that the slice is part of
- * @slice: the slice
- * @ns: the namespace
- */
-bool permit_is_in(const struct conf *conf, const struct conf_slice *slice, const struct netns *ns)
-{
-	return strcmp(conf->netns[slice->netns].name, ns->conf.name) == 0;
-}
-
-/**
  * permit_has_row() - whether an address or a proxied prefix is a slice's
  * @ns: its namespace
  * @slice: the slice
@@ -140,7 +129,7 @@ int permit_address(struct netns *ns, const struct conf *conf, unsigned index)
 	for (enum steer_class class = 0; class < STEER_CLASSES; class ++) {
 		memset(owner, 0, sizeof(owner));
 		for (unsigned i = 0; i < conf->slices; i++)
-			if (permit_is_in(conf, &conf->slice[i], ns) && permit_has_row(ns, &conf->slice[i], index))
+			if (netns_has_slice(ns, conf, &conf->slice[i]) && permit_has_row(ns, &conf->slice[i], index))
 				claim(ns, owner, &conf->slice[i], class, proxied_row(index));
 		if (permit_class(ns, index, class, owner) < 0)
 			return -1;
@@ -215,7 +204,7 @@ static int permit_deny(struct netns *ns, const struct conf *conf)
 		return -1;
 	end = add_denied(rows, 0, ns->conf.deny, ns->conf.denied);
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (permit_is_in(conf, &conf->slice[i], ns))
+		if (netns_has_slice(ns, conf, &conf->slice[i]))
 			end = add_denied(end, conf->slice[i].number, conf->slice[i].deny, conf->slice[i].denied);
 	result = steering_deny(ns, rows, (unsigned)(end - rows));
 	free(rows);
@@ -238,10 +227,10 @@ int permit_all(struct netns *ns, const struct conf *conf)
 	if (permit_deny(ns, conf) < 0)
 		return -1;
 	for (unsigned i = 0; i < conf->slices; i++)
-		slices += permit_is_in(conf, &conf->slice[i], ns);
+		slices += netns_has_slice(ns, conf, &conf->slice[i]);
 	share = slices > STEER_RING / SHARE_MIN || !slices ? SHARE_MIN : STEER_RING / slices;
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (permit_is_in(conf, &conf->slice[i], ns) && permit_slice(ns, &conf->slice[i], share) < 0)
+		if (netns_has_slice(ns, conf, &conf->slice[i]) && permit_slice(ns, &conf->slice[i], share) < 0)
 			return -1;
 	if (grants_refit(ns, conf) < 0)
 		return -1;

@@ -10,7 +10,6 @@
 #include "conf.h"
 #include "netns.h"
 
-bool permit_is_in(const struct conf *conf, const struct conf_slice *slice, const struct netns *ns);
 bool permit_has_row(const struct netns *ns, const struct conf_slice *slice, unsigned row);
 bool permit_has_range(const struct netns *ns, const struct conf_slice *slice, uint8_t address, const struct policy_range *range);
 int permit_address(struct netns *ns, const struct conf *conf, unsigned index);

@@ -97,9 +97,8 @@ static void enter_slice(struct netns *ns, const struct conf_slice *slice)
 		if (row)
 			row->present = true;
 		else
-			log_warn("%s: has had %d proxied prefixes, which is all that fit: %s of slice %s gets no "
-				 "flows "
-				 "until saferawd is restarted",
+			log_warn("%s: has had %d proxied prefixes, which is all that fit: "
+				 "%s of slice %s gets no flows until saferawd is restarted",
 				 ns->conf.name, STEER_PROXIED_MAX, prefix_text(&slice->prefix[i], text), slice->name);
 	}
 }
@@ -116,6 +115,6 @@ void proxied_refit(struct netns *ns, const struct conf *conf)
 	for (unsigned row = STEER_ADDRESSES_MAX; netns_has_row(ns, row); row++)
 		ns->address[row].present = false;
 	for (unsigned i = 0; i < conf->slices; i++)
-		if (strcmp(conf->netns[conf->slice[i].netns].name, ns->conf.name) == 0)
+		if (netns_has_slice(ns, conf, &conf->slice[i]))
 			enter_slice(ns, &conf->slice[i]);
 }

@@ -523,7 +523,7 @@ void reserve_refit(struct netns *ns, const struct conf *conf)
 	for (i = 0; i < conf->slices; i++) {
 		const struct conf_slice *slice = &conf->slice[i];
 
-		if (strcmp(conf->netns[slice->netns].name, ns->conf.name) != 0)
+		if (!netns_has_slice(ns, conf, slice))
 			continue;
 		by_number[slice->number] = slice;
 		if (ns->reserve->scope[slice->number])

@@ -418,7 +418,7 @@ static void wanted_ports(const struct netns *ns, const struct conf *conf, struct
 	for (i = 0; i < conf->slices; i++) {
 		const struct conf_slice *slice = &conf->slice[i];
 
-		if (strcmp(conf->netns[slice->netns].name, ns->conf.name) != 0)
+		if (!netns_has_slice(ns, conf, slice))
 			continue;
 		for (j = 0; j < slice->ranges; j++)
 			if (slice->range[j].class != CLASS_ICMP)

@@ -131,8 +131,7 @@ int covers_plan(struct job *job, const struct netns *ns, struct port *port, cons
 		return LIST_EMPTY(&port->covers) ? plan(job, port, HOLDER_BOTH, 0, &any) : 0;
 	if (hold->address != PRIV_ANY_ADDRESS || ns->reserve->scope[hold->slice]->addresses)
 		return covers_plan_each(job, ns, port, wanted);
-	LIST_FOREACH(cover, &port->covers, in_port)
-	{
+	LIST_FOREACH(cover, &port->covers, in_port) {
 		missing &= ~(unsigned)cover->holder.families;
 		if (!cover->holder.families)
 			each |= holds_families(addr_family(&cover->holder.addr));

@@ -110,8 +110,8 @@ uint64_t holds_covered(const struct netns *ns, const struct port *port)
 	uint64_t set = 0;
 
 	LIST_FOREACH(cover, &port->covers, in_port)
-	set |= cover->holder.families ? holds_rows(ns, cover->holder.families, NULL, false)
-				      : UINT64_C(1) << cover->index;
+		set |= cover->holder.families ? holds_rows(ns, cover->holder.families, NULL, false)
+					      : UINT64_C(1) << cover->index;
 	return set;
 }
 
@@ -128,7 +128,7 @@ static uint64_t claims(const struct port *port, bool standing)
 	uint64_t set = 0;
 
 	LIST_FOREACH(hold, &port->holds, in_port)
-	set |= hold->stale || (hold->standing && !standing) ? 0 : hold->claim;
+		set |= hold->stale || (hold->standing && !standing) ? 0 : hold->claim;
 	return set;
 }
 
@@ -180,8 +180,8 @@ void holds_settle(struct netns *ns, struct port *port)
 	for (cover = LIST_FIRST(&port->covers); cover; cover = next) {
 		next = LIST_NEXT(cover, in_port);
 		LIST_FOREACH(hold, &port->holds, in_port)
-		if (backs(ns, cover, hold))
-			break;
+			if (backs(ns, cover, hold))
+				break;
 		if (hold)
 			continue;
 		LIST_REMOVE(cover, in_port);
@@ -229,9 +229,9 @@ struct hold *holds_find(const struct port *port, uint8_t address, uint8_t family
 	if (!port)
 		return NULL;
 	LIST_FOREACH(hold, &port->holds, in_port)
-	if (!hold->standing && hold->slice == slice && hold->uid == uid && hold->address == address &&
-	    (address != PRIV_ANY_ADDRESS || hold->family == family))
-		return hold;
+		if (!hold->standing && hold->slice == slice && hold->uid == uid && hold->address == address &&
+		    (address != PRIV_ANY_ADDRESS || hold->family == family))
+			return hold;
 	return NULL;
 }
 

@@ -178,10 +178,10 @@ static int prepare(struct netns *ns, unsigned slice, const struct priv_claim *cl
 	if (!port)
 		return -1;
 	LIST_FOREACH(hold, &port->holds, in_port)
-	if (in_the_way(hold, slice, claim, wanted)) {
-		errno = EADDRINUSE;
-		return -1;
-	}
+		if (in_the_way(hold, slice, claim, wanted)) {
+			errno = EADDRINUSE;
+			return -1;
+		}
 	hold = holds_find(port, claim->address, claim->family, slice, claim->uid);
 	if (!hold) {
 		hold = calloc(1, sizeof(*hold));
@@ -417,8 +417,8 @@ static void extend(struct netns *ns)
 
 	for (port = LIST_FIRST(&ns->reserve->ports); port; port = LIST_NEXT(port, in_table)) {
 		LIST_FOREACH(hold, &port->holds, in_port)
-		if (!hold->stale)
-			hold->claim = holds_claim(ns, hold->slice, hold->address, hold->family);
+			if (!hold->stale)
+				hold->claim = holds_claim(ns, hold->slice, hold->address, hold->family);
 		if (!holder_for_all(port->class) && rc == 0)
 			rc = covers_plan_each(&job, ns, port, holds_claims(port));
 	}
@@ -462,8 +462,8 @@ static int stand_on(struct netns *ns, unsigned slice, uint8_t class, uint16_t nu
 	if (!port)
 		return -1;
 	LIST_FOREACH(hold, &port->holds, in_port)
-	if (hold->standing && hold->slice == slice)
-		break;
+		if (hold->standing && hold->slice == slice)
+			break;
 	if (!hold) {
 		hold = calloc(1, sizeof(*hold));
 		if (!hold) {

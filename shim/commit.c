@@ -279,8 +279,7 @@ bool commit_address(struct world *world, const struct priv_address *news)
 		return false;
 	routes_flush(&netns->routes);
 	tell.event = news->present ? PROTO_EVENT_ADDRESS_BACK : PROTO_EVENT_ADDRESS_GONE;
-	LIST_FOREACH(slice, &netns->slices, link)
-	{
+	LIST_FOREACH(slice, &netns->slices, link) {
 		slice_refresh(slice);
 		refit_holds(slice, hold_extend);
 		if (slice->owned & 1ULL << news->index)
@@ -306,8 +305,7 @@ bool commit_routes(struct world *world, const struct priv_routes_news *news)
 		return false;
 	netns->record.mtu = news->mtu;
 	routes_flush(&netns->routes);
-	LIST_FOREACH(slice, &netns->slices, link)
-	{
+	LIST_FOREACH(slice, &netns->slices, link) {
 		client_tell(slice, &tell);
 	}
 	return true;

@@ -356,8 +356,8 @@ void hold_answer(const struct priv_reserved *reply)
 	struct hold *hold;
 
 	TAILQ_FOREACH(hold, &unanswered, link)
-	if (hold->cookie == reply->cookie)
-		break;
+		if (hold->cookie == reply->cookie)
+			break;
 	if (!hold)
 		log_fatal("the monitor answers a reservation that was not asked for");
 	TAILQ_REMOVE(&unanswered, hold, link);
@@ -485,8 +485,8 @@ void hold_forget(const struct netns *netns)
 	struct hold *hold, *next;
 
 	TAILQ_FOREACH(hold, &unanswered, link)
-	if (hold->outgoing.message.reserve.claim.netns == netns->record.netns)
-		hold->state = HOLD_LOST;
+		if (hold->outgoing.message.reserve.claim.netns == netns->record.netns)
+			hold->state = HOLD_LOST;
 	for (hold = TAILQ_FIRST(&leaving); hold; hold = next) {
 		next = TAILQ_NEXT(hold, link);
 		if (hold->outgoing.message.release.claim.netns != netns->record.netns)

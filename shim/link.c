@@ -286,8 +286,7 @@ void link_add_direct(const struct slice *slice, struct counters *sum)
 {
 	const struct link *link;
 
-	LIST_FOREACH(link, &slice->links, of_slice)
-	{
+	LIST_FOREACH(link, &slice->links, of_slice) {
 		add_direct(link, sum);
 	}
 }
@@ -376,8 +375,7 @@ void link_refit(struct slice *slice, void (*refit)(struct hold *hold))
 	struct link *link;
 	unsigned i;
 
-	LIST_FOREACH(link, &slice->links, of_slice)
-	{
+	LIST_FOREACH(link, &slice->links, of_slice) {
 		for (i = 0; i < STEER_LINK_CLASSES; i++)
 			if (link->class[i].hold)
 				refit(link->class[i].hold);

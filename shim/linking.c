@@ -582,8 +582,8 @@ void linking_answer(const struct priv_linked *reply)
 	struct link *link;
 
 	TAILQ_FOREACH(link, &asking, asking)
-	if (link->cookie == reply->cookie)
-		break;
+		if (link->cookie == reply->cookie)
+			break;
 	if (!link)
 		log_fatal("the monitor answers a request for a link that was not made");
 	TAILQ_REMOVE(&asking, link, asking);
@@ -604,8 +604,7 @@ void linking_forget(const struct slice *slice)
 {
 	struct link *link;
 
-	TAILQ_FOREACH(link, &asking, asking)
-	{
+	TAILQ_FOREACH(link, &asking, asking) {
 		if (link->slice == slice)
 			link_disown(link);
 	}
@@ -619,8 +618,7 @@ void linking_forget_netns(const struct netns *netns)
 {
 	struct link *link;
 
-	TAILQ_FOREACH(link, &asking, asking)
-	{
+	TAILQ_FOREACH(link, &asking, asking) {
 		if (link->netns == netns)
 			link->netns = NULL;
 	}

@@ -140,8 +140,7 @@ void query_netns(const struct netns *netns, struct proto_netns_reply *reply)
 	const struct slice *slice;
 	unsigned i;
 
-	LIST_FOREACH(slice, &netns->slices, link)
-	{
+	LIST_FOREACH(slice, &netns->slices, link) {
 		counters_add(&sum, &slice->counters);
 		link_add_direct(slice, &sum);
 	}

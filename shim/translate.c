@@ -187,8 +187,7 @@ static void empty(struct netns *netns)
 {
 	struct slice *slice;
 
-	LIST_FOREACH(slice, &netns->slices, link)
-	{
+	LIST_FOREACH(slice, &netns->slices, link) {
 		struct steer_traffic *traffic = &netns->traffic[slice_number(slice)];
 
 		__atomic_store_n(&traffic->tap_drained, __atomic_load_n(&traffic->tap_queued, __ATOMIC_RELAXED),

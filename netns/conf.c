@@ -2,12 +2,13 @@
 /*
  * conf.c: loads the configuration
  *
- * A file is read and checked as a text (conf_text.c, which also finds the drop-ins), parsed by libconfuse
- * into strings that know their lines, and handed key by key to conf_keys.c.
- * Sections are taken, and removed from libconfuse's memory, as they end, so
- * that a mistake further down hides none above it. When every file is
- * through, reserve sections are added to their slices (conf_reserve.c), names
- * of netns are looked up and conf_check.c checks the whole.
+ * A file is read and checked as a text (conf_text.c, which also finds the
+ * drop-ins), parsed by libconfuse into strings that know their lines, and
+ * handed key by key to conf_keys.c. Sections are taken, and removed from
+ * libconfuse's memory, as they end, so that a mistake further down hides none
+ * above it. When every file is through, reserve sections are added to their
+ * slices (conf_reserve.c), names of netns are looked up and conf_check.c checks
+ * the whole.
  *
  * libconfuse stops at the first unknown key or syntax error of a file; of
  * wrong values it shows all. Of what it can do by itself: include() and

@@ -3,8 +3,9 @@
  * conf_proxied.c: prefixes that are routed to the host, and belong to one slice whole
  *
  * No address may have two owners: prefixes of a netns do not overlap, and hold
- * no address that a slice names as one of its `addresses`. Nor may a prefix hold what means something
- * else: addresses that are never routed, or those by which links know the host.
+ * no address that a slice names as one of its `addresses`. Nor may a prefix
+ * hold what means something else: addresses that are never routed, or those by
+ * which links know the host.
  */
 #include <string.h>
 

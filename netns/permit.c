@@ -3,8 +3,9 @@
  * permit.c: what steering may let through, from the configuration
  *
  * Each port of each of a namespace's addresses belongs to one slice or to
- * nobody, and a proxied prefix belongs to one slice whole. After a change the whole table of such a row is written
- * again, run by run: a port that keeps its slice is written with what it was, so there is no moment in which it is
+ * nobody, and a proxied prefix belongs to one slice whole. After a change the
+ * whole table of such a row is written again, run by run: a port that keeps its
+ * slice is written with what it was, so there is no moment in which it is
  * closed.
  */
 #include "permit.h"

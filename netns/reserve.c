@@ -3,9 +3,9 @@
  * reserve.c: acquiring, releasing and waiting of ports
  *
  * Serves the relay's requests on the table of holds.c. A request is prepared
- * port by port (who else is there, which sockets are missing), the sockets
- * are made in one go, and only then is anything counted or told to steering; whatever fails
- * before leaves the table as it was.
+ * port by port (who else is there, which sockets are missing), the sockets are
+ * made in one go, and only then is anything counted or told to steering;
+ * whatever fails before leaves the table as it was.
  *
  * A hold whose last reference goes (released, or all at once when the relay
  * dies) stays, covered and marked, until its deadline; its owner can take it

@@ -5,21 +5,21 @@
  * Each attached namespace has its own copy of the programs, because the
  * ifindexes of its TUNs are constants in them, and its own maps.
  *
- * On the packet TUN and the link TAP, steer_drop comes first and stays for good: from
- * then on there is no moment at which a packet of the relay could go on into the
- * host's stack. It is a clsact filter, so it outlives this process, and it goes
- * with the device. steer_out is put before it: by a tcx link (tcx programs run
- * before clsact), or by a filter of a lower priority number. The first
- * attachment decides between tcx and clsact for the whole namespace.
+ * On the packet TUN and the link TAP, steer_drop comes first and stays for
+ * good: from then on there is no moment at which a packet of the relay could go
+ * on into the host's stack. It is a clsact filter, so it outlives this process,
+ * and it goes with the device. steer_out is put before it: by a tcx link (tcx
+ * programs run before clsact), or by a filter of a lower priority number. The
+ * first attachment decides between tcx and clsact for the whole namespace.
  *
  * `allowed`, `open` and `heartbeat` are mapped here: a permission or a hold
  * changes by one store. Blocks are made when they are first needed and stay
  * until the namespace is detached; that is what keeps a namespace with few
  * addresses and protocols small.
  *
- * An entry of `allowed` is written by this process alone,
- * so it is read and written without a lock; the store is atomic, and BPF sees
- * the slice number and the hold together.
+ * An entry of `allowed` is written by this process alone, so it is read and
+ * written without a lock; the store is atomic, and BPF sees the slice number
+ * and the hold together.
  */
 #include "steering.h"
 

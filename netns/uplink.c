@@ -2,9 +2,9 @@
 /*
  * uplink.c: a namespace's devices, addresses and routes as they come and go
  *
- * The watch socket is a doorbell: its messages say that something about
- * devices (devices.c), addresses, routes or forwarding has changed, and nearly
- * nothing else is taken from them. uplink_read() empties it, adds up what kinds of news
+ * The watch socket is a doorbell: its messages say that something about devices
+ * (devices.c), addresses, routes or forwarding has changed, and nearly nothing
+ * else is taken from them. uplink_read() empties it, adds up what kinds of news
  * there were, and then reads devices and addresses anew over the query socket.
  * So start, change and overrun (the kernel dropped messages: everything is
  * news) are one piece of code, a thousand route changes are one, and the order
@@ -14,8 +14,9 @@
  * After an overrun the kernel drops messages, without saying so again, until
  * the socket has been found empty. The news then stay noted until that is so.
  *
- * A device of ours that is missing, and a filter that somebody has removed, cannot be
- * mended in place: the monitor is told, and attaches the namespace anew.
+ * A device of ours that is missing, and a filter that somebody has removed,
+ * cannot be mended in place: the monitor is told, and attaches the namespace
+ * anew.
  *
  * Own addresses are the unicast addresses of global scope on the uplinks; on
  * the loopback device too, where routers keep theirs. IPv6 addresses count from
@@ -579,9 +580,9 @@ static bool own_address(const struct netns *ns, const struct addr *addr)
  * @source: filled in: the address that the kernel would send from; for an own address, itself
  * @mtu: filled in: largest IP packet, bytes
  *
- * To a proxied address nothing goes but what stays in the namespace, whatever the routes say. Where
- * they give no source, as that of a blackhole, it is said to be the address itself, which is no answer for anybody
- * else.
+ * To a proxied address nothing goes but what stays in the namespace, whatever
+ * the routes say. Where they give no source, as that of a blackhole, it is said
+ * to be the address itself, which is no answer for anybody else.
  *
  * Return: 0, or -1 and ENETUNREACH unless it is an own address or leaves by unicast through an uplink.
  */

@@ -8,8 +8,8 @@
  * when a flow is opened, never when a packet is looked up. Removal moves the
  * entries behind back into the gap, so there are no tombstones and no decay.
  *
- * A look-up in a large table misses the TLB too, and in a virtual machine that costs
- * more than the cache line itself. So a large table asks for huge pages.
+ * A look-up in a large table misses the TLB too, and in a virtual machine that
+ * costs more than the cache line itself. So a large table asks for huge pages.
  *
  * Clients choose remote addresses and ports, so the hash is keyed by a secret
  * (SipHash with 1 and 3 rounds): nobody outside can make long probes.

@@ -60,7 +60,8 @@ static_assert(ARRAY_SIZE(classes) == STEER_CLASSES, "each class has its row");
 
 /*
  * Protocols that no slice can be granted whole: those with ports or ids of
- * their own, those that are headers on the way to another, and what is no protocol.
+ * their own, those that are headers on the way to another, and what is no
+ * protocol.
  */
 static const bool never_granted[256] = {
 	[IPPROTO_TCP] = true,

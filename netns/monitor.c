@@ -336,14 +336,14 @@ static const struct {
 };
 
 /**
- * answer() - judge one message and do what it asks
+ * serve() - judge one message and do what it asks
  * @m: the monitor
  * @request: the message
  * @msg: how it came
  *
  * Return: NULL, or what is wrong with the relay.
  */
-static const char *answer(struct monitor *m, const union request *request, const struct msg *msg)
+static const char *serve(struct monitor *m, const union request *request, const struct msg *msg)
 {
 	if (msg->size < sizeof(request->header))
 		return "it has no header";
@@ -391,7 +391,7 @@ void monitor_requests(struct monitor *m)
 	for (unsigned i = 0; i < BATCH && !fault && n > 0 && (i == 0 || clock_ns() < end); i++) {
 		n = msg_recv(m->relay.channel, &request, sizeof(request), &msg, MSG_DONTWAIT);
 		if (n > 0)
-			fault = answer(m, &request, &msg);
+			fault = serve(m, &request, &msg);
 		else if (n < 0 && errno == EBADMSG)
 			fault = "its message is too long, or brings too much along";
 		else if (n == 0 || errno != EAGAIN)

@@ -425,8 +425,7 @@ void steering_beat(void)
 	uint64_t now = clock_ns(), last;
 	struct steering *s;
 
-	LIST_FOREACH(s, &all, in_all)
-	{
+	LIST_FOREACH(s, &all, in_all) {
 		last = s->heartbeat ? __atomic_exchange_n(s->heartbeat, now, __ATOMIC_RELAXED) : 0;
 		if (last && now - last > STEER_STALE_NS)
 			log_warn("%s: nothing was steered for %ju ms: saferawd did not get to run", s->name,

@@ -111,10 +111,10 @@ static void request(struct hold *hold)
  */
 static void release(struct hold *hold)
 {
-	const struct priv_claim claim = hold->outgoing.message.reserve.claim;
+	const struct priv_claim asked = hold->outgoing.message.reserve.claim;
 
 	hold->outgoing.message.release =
-		(struct priv_release){.header = {PRIV_RELEASE, sizeof(struct priv_release)}, .claim = claim};
+		(struct priv_release){.header = {PRIV_RELEASE, sizeof(struct priv_release)}, .claim = asked};
 	hold->outgoing.sent = sent_release;
 	TAILQ_INSERT_TAIL(&leaving, hold, link);
 	outbox_send(&hold->outgoing);

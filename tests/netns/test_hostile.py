@@ -11,7 +11,7 @@ import time
 from harness import PATIENCE, hostile, packets, proto, rogue, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
-from harness.witness import Witness
+from harness.witness import Witness, own_talk
 
 SOURCE = os.environ.get("SAFERAW_SOURCE", ".")
 SECTIONS = (slice_section(extra=f"deny = {{{hostile.DENY}}}"),
@@ -64,11 +64,6 @@ class Scene:
         tap.equal(strays, [], "what got out")
         for sock in self.sockets:
             tap.raises(errno.EAGAIN, sock.recv, 100)
-
-
-def own_talk(packet):
-    """Whether the host's kernel said this about the link: neighbour discovery has a hop limit of 255, listener reports of 1."""
-    return packet.version == 6 and packet.type in (133, 135, 136, 143) and packet.ttl in (1, 255)
 
 
 def wait_counts(stats, before, expected):

@@ -90,6 +90,11 @@ class Witness:
             raise RuntimeError(f"the witness missed {missed} packets and cannot judge")
 
 
+def own_talk(packet):
+    """Whether a kernel said this about its link: neighbour discovery has a hop limit of 255, listener reports of 1."""
+    return packet.version == 6 and packet.type in (133, 135, 136, 143) and packet.ttl in (1, 255)
+
+
 class Broken:
     """A packet that cannot be parsed; its attributes are all None."""
 

@@ -288,6 +288,31 @@ def test_on_the_host():
         tap.equal([flow.drain() for flow in flows], [[]] * len(flows), "strays")
 
 
+def test_from_the_host():
+    """With an IPv4 route to lo the host's own programs reach a port with a flow, and no other; IPv6 takes such a route for none."""
+    with Site() as site, Broker(site.host, trap(extra="local = yes")) as broker:
+        client = proto.Client(broker.slice(), "games")
+        for net, _, _, _ in WHERE:
+            site.host.run("ip", "route", "del", "blackhole", net)
+            site.host.run("ip", "route", "add", net, "dev", "lo")
+        asker = site.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asker.settimeout(PATIENCE)
+        with Stack(open_all(client, proto.UDP, NET, 7), open_all(client, proto.TCP, NET, 80)), Witness(site.host, device="lo") as witness:
+            asker.sendto(b"nobody", (IN[1], 8))
+            asker.sendto(b"question", (IN[1], 7))
+            tap.equal(asker.recvfrom(100), (b"QUESTION", (IN[1], 7)), "the answer")
+            page = site.host.run("curl", "-s", "--max-time", str(int(PATIENCE)), f"http://{IN[2]}/")
+            tap.equal(page.encode(), PAGE, "the page")
+            tap.equal(len(witness.all(lambda p: p.payload == b"nobody")), 1, "how often what is for nobody comes to lo")
+        flow = open_all(client, proto.UDP, NET6, 7)
+        asker6 = site.host.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        asker6.sendto(b"question", (IN6[1], 7))
+        refused = SILENT[2]
+        tap.until(lambda: site.host.counter(refused) > site.before[refused], "the kernel does not say that there is no route")
+        tap.equal(flow.drain(), [], "what comes to the flow")
+        site.before[refused] = site.host.counter(refused)
+
+
 def test_spoofed():
     """What comes from outside in the name of a proxied address is for no flow."""
     with Site() as site, Broker(site.host, trap(), slice_section("two", ("news",), "40000-40999")) as broker:
@@ -409,5 +434,5 @@ def test_own_address_inside():
         site.host.run("ip", "addr", "del", f"{IN[2]}/32", "dev", "eth0")
 
 
-tap.main(test_real_tools, test_examples, test_on_the_link, test_refused, test_grants, test_silence, test_on_the_host, test_spoofed,
+tap.main(test_real_tools, test_examples, test_on_the_link, test_refused, test_grants, test_silence, test_on_the_host, test_from_the_host, test_spoofed,
          test_reload, test_quarantine, test_relay_killed, test_own_address_inside)

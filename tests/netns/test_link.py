@@ -10,12 +10,12 @@ import select
 import signal
 import socket
 import struct
-import time
 
 from harness import PATIENCE, packets, proto, rogue, tap
 from harness.broker import Broker, slice_section
 from harness.link import (FRAMES, GATEWAY_MAC, PACKET_TUN, PYTHON, QUIET, REASONS, STRICT, Frames, Relay, Tenant, frame, linked,
                           offload)
+from harness.tap import until
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness, own_talk
 
@@ -33,14 +33,6 @@ def scene(*sections, flags=0, configure=True):
         if configure:
             tenant.configure(LO, HI)
         yield pair, broker, relay, tenant, link
-
-
-def until(holds, text, seconds=PATIENCE):
-    """Waits until holds() is true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        tap.check(time.monotonic() < deadline, text)
-        select.select([], [], [], 0.01)
 
 
 def devices(namespace):

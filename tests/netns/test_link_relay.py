@@ -7,13 +7,12 @@ import errno
 import os
 import signal
 import socket
-import time
 
 from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.guest import Guest
 from harness.link import PYTHON, Frames
-from harness.tap import check, equal, raises
+from harness.tap import check, equal, raises, until
 from harness.topology import HOST4, HOST6, Namespace, connect
 from harness.witness import Witness
 
@@ -133,14 +132,6 @@ def call(guest, family, kind, port, address, there):
     own, greeting, seen = guest.run(PYTHON, "-c", CALL, str(int(family)), str(int(kind)), str(port), address, str(there)).split()
     equal(greeting, "hello", "the answer")
     return int(own), int(seen)
-
-
-def until(condition, what, seconds=PATIENCE):
-    """Waits until it holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < deadline, what)
-        time.sleep(0.01)
 
 
 def next_event(client):

@@ -19,6 +19,7 @@ import time
 
 from harness import PATIENCE, proto, tap
 from harness.broker import Broker, program, slice_section
+from harness.tap import until
 from harness.topology import HOST4, HOST6, PEER4, PEER6, EtcFiles, Pair, run
 
 USER, OTHER = "games", "list"
@@ -77,14 +78,6 @@ def look(pair, broker, **kwargs):
 def links(pair):
     """The host's ends of links."""
     return [link["ifname"] for link in json.loads(pair.host.run("ip", "-j", "link", "show", "type", "veth")) if link["ifname"] != "eth0"]
-
-
-def until(holds, text, seconds=PATIENCE):
-    """Waits for something that nothing tells of."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        tap.check(time.monotonic() < deadline, text)
-        select.select([], [], [], 0.02)
 
 
 def supervisor(process):

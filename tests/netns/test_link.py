@@ -13,8 +13,7 @@ import struct
 
 from harness import PATIENCE, packets, proto, rogue, tap
 from harness.broker import Broker, slice_section
-from harness.link import (FRAMES, GATEWAY_MAC, PACKET_TUN, PYTHON, QUIET, REASONS, STRICT, Frames, Relay, Tenant, frame, linked,
-                          offload)
+from harness.link import (GATEWAY_MAC, PACKET_TUN, PYTHON, QUIET, REASONS, STRICT, Frames, Tenant, frame, linked, offload)
 from harness.tap import until
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness, own_talk

@@ -350,7 +350,7 @@ def test_told():
 
 def test_surprises():
     """What no monitor says about rows and prefixes ends the relay."""
-    from harness.monitor import ADDRESS, ADDRESS_NEWS, BEGIN, NETNS, SLICE_PROXIED, message  # pylint: disable=import-outside-toplevel
+    from harness.monitor import ADDRESS_NEWS, BEGIN, NETNS, SLICE_PROXIED, message  # pylint: disable=import-outside-toplevel
 
     def row(index, bits, address):
         """An address as the monitor tells it."""

@@ -2,9 +2,9 @@
 /*
  * steer_link.bpf.h: the edge of a link
  *
- * Part of steer.bpf.c, whose checks it shares. A link is a veth pair: one end is
- * in the namespace of a client, who is root there and may send what he likes;
- * the other end is here, and what the client sends comes in by its ingress.
+ * A link is a veth pair: one end is in the namespace of a client, who is root
+ * there and may send what he likes; the other end is here, and what the client
+ * sends comes in by its ingress.
  *
  * steer_link sits there and believes nothing. A packet gets the checks of
  * steer_out. From a port of the link's own block, if the relay has opened it to
@@ -27,7 +27,24 @@
 #ifndef SAFERAW_STEER_LINK_BPF_H
 #define SAFERAW_STEER_LINK_BPF_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer.h"
+#include "steer_end.bpf.h"
+#include "steer_fragment.bpf.h"
+#include "steer_maps.bpf.h"
+#include "steer_out.bpf.h"
+#include "steer_packet.bpf.h"
+#include "steer_port.bpf.h"
+#include "steer_rate.bpf.h"
 
 #define GSO_SIZE_MIN 500 /* bytes: a super-packet does not fall into thousands of packets */
 #define TCP_CHECKSUM 16  /* offsets in transport headers */

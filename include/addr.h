@@ -43,6 +43,7 @@ bool addr_is_multicast(const struct addr *addr);
 bool addr_is_broadcast(const struct addr *addr);
 bool addr_is_linklocal(const struct addr *addr);
 bool prefix_parse(const char *text, struct prefix *prefix);
+bool prefix_eq(const struct prefix *a, const struct prefix *b);
 bool prefix_contains(const struct prefix *prefix, const struct addr *addr);
 const char *prefix_text(const struct prefix *prefix, char text[static ADDR_TEXT_MAX]);
 

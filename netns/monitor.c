@@ -104,7 +104,7 @@ static void ports_text(const struct netns *ns, const struct priv_claim *claim, c
  */
 static void row_text(const struct netns_address *row, char text[static ADDR_TEXT_MAX])
 {
-	const struct prefix prefix = {.addr = row->addr, .len = row->len};
+	const struct prefix prefix = netns_prefix(row);
 
 	if (row->len == 128)
 		addr_text(&row->addr, text);

@@ -46,6 +46,12 @@ struct netns {
 	struct links *links;
 };
 
+/* What a row stands for; an own address is a prefix of 128 bits */
+static inline struct prefix netns_prefix(const struct netns_address *row)
+{
+	return (struct prefix){.addr = row->addr, .len = row->len};
+}
+
 /* Runs fn(arg) inside the namespace; returns what fn returned, or -1 and errno when the namespace cannot be entered. */
 int netns_call(const struct netns *ns, int (*fn)(void *arg), void *arg);
 

@@ -22,19 +22,6 @@
 #include "log.h"
 
 /**
- * names_row() - whether a slice is given the prefix of a row
- * @slice: the slice
- * @row: of a proxied prefix
- */
-static bool names_row(const struct conf_slice *slice, const struct netns_address *row)
-{
-	for (unsigned i = 0; i < slice->prefixes; i++)
-		if (slice->prefix[i].len == row->len && addr_eq(&slice->prefix[i].addr, &row->addr))
-			return true;
-	return false;
-}
-
-/**
  * proxied_owns() - whether a row is a slice's
  * @ns: the namespace
  * @slice: a slice of it
@@ -42,7 +29,12 @@ static bool names_row(const struct conf_slice *slice, const struct netns_address
  */
 bool proxied_owns(const struct netns *ns, const struct conf_slice *slice, unsigned row)
 {
-	return names_row(slice, &ns->address[row]);
+	const struct prefix prefix = netns_prefix(&ns->address[row]);
+
+	for (unsigned i = 0; i < slice->prefixes; i++)
+		if (prefix_eq(&slice->prefix[i], &prefix))
+			return true;
+	return false;
 }
 
 /**
@@ -53,7 +45,7 @@ bool proxied_owns(const struct netns *ns, const struct conf_slice *slice, unsign
 bool proxied_has(const struct netns *ns, const struct addr *addr)
 {
 	for (unsigned row = STEER_ADDRESSES_MAX; netns_has_row(ns, row); row++) {
-		const struct prefix prefix = {.addr = ns->address[row].addr, .len = ns->address[row].len};
+		const struct prefix prefix = netns_prefix(&ns->address[row]);
 
 		if (ns->address[row].present && prefix_contains(&prefix, addr))
 			return true;
@@ -71,15 +63,17 @@ bool proxied_has(const struct netns *ns, const struct addr *addr)
 static struct netns_address *row_of(struct netns *ns, const struct prefix *prefix)
 {
 	struct netns_address *row = &ns->address[STEER_ADDRESSES_MAX];
-	unsigned i = 0;
 
-	while (i < ns->proxied && !(row[i].len == prefix->len && addr_eq(&row[i].addr, &prefix->addr)))
-		i++;
-	if (i == STEER_PROXIED_MAX)
+	for (unsigned i = 0; i < ns->proxied; i++) {
+		const struct prefix there = netns_prefix(&row[i]);
+
+		if (prefix_eq(&there, prefix))
+			return &row[i];
+	}
+	if (ns->proxied == STEER_PROXIED_MAX)
 		return NULL;
-	if (i == ns->proxied)
-		row[ns->proxied++] = (struct netns_address){.addr = prefix->addr, .len = prefix->len};
-	return &row[i];
+	row[ns->proxied] = (struct netns_address){.addr = prefix->addr, .len = prefix->len};
+	return &row[ns->proxied++];
 }
 
 /**

@@ -223,7 +223,7 @@ static void warn_proxied(const struct netns *ns)
 		return;
 	}
 	for (unsigned row = STEER_ADDRESSES_MAX; netns_has_row(ns, row); row++) {
-		const struct prefix prefix = {.addr = ns->address[row].addr, .len = ns->address[row].len};
+		const struct prefix prefix = netns_prefix(&ns->address[row]);
 
 		if (ns->address[row].present && leads_back(ns, nl, &prefix.addr, &uplink))
 			log_warn("%s: what no flow takes of proxied %s is forwarded to %s, from where it may come "

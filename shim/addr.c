@@ -279,6 +279,16 @@ bool prefix_parse(const char *text, struct prefix *prefix)
 }
 
 /**
+ * prefix_eq() - whether two prefixes are the same
+ * @a: prefix
+ * @b: another one
+ */
+bool prefix_eq(const struct prefix *a, const struct prefix *b)
+{
+	return a->len == b->len && addr_eq(&a->addr, &b->addr);
+}
+
+/**
  * prefix_contains() - whether an address is inside a prefix
  * @prefix: prefix; a length above 128 means 128
  * @addr: address

@@ -306,7 +306,7 @@ static bool spies(const struct slice *slice, const struct opener *opener, const 
  */
 static int check_local(const struct slice *slice, const struct proto_open *ask, const char **text)
 {
-	const struct prefix *prefix;
+	const struct prefix asked = {.addr = ask->local, .len = ask->local_len}, *prefix;
 	int row;
 
 	if (addr_is_any(&ask->local))
@@ -319,8 +319,7 @@ static int check_local(const struct slice *slice, const struct proto_open *ask, 
 	if (!ask->local_len)
 		return 0;
 	prefix = policy_slice_prefix(&slice->policy, &ask->local);
-	if (row >= STEER_ADDRESSES_MAX && prefix && prefix->len == ask->local_len &&
-	    addr_eq(&prefix->addr, &ask->local))
+	if (row >= STEER_ADDRESSES_MAX && prefix && prefix_eq(prefix, &asked))
 		return 0;
 	*text = "the prefix is not one that is proxied for the slice";
 	return EADDRNOTAVAIL;

@@ -139,18 +139,15 @@ struct steer_open *netns_map_block(int fd)
  */
 static bool row_fits(const struct address_set *set, const struct priv_address *record)
 {
-	bool own = record->index < STEER_ADDRESSES_MAX;
-	const struct prefix *prefix = &set->prefix[own ? 0 : record->index % STEER_ADDRESSES_MAX];
+	const struct prefix said = {.addr = record->addr, .len = record->len};
+	bool known;
 
-	if (record->index >= STEER_ROWS_MAX || addr_is_any(&record->addr) || !record->len || record->len > 128)
+	if (record->index >= STEER_ROWS_MAX || addr_is_any(&said.addr) || !said.len || said.len > 128)
 		return false;
-	if (own && record->len != 128)
-		return false;
-	if (!(set->known & 1ULL << record->index))
-		return true;
-	if (own)
-		return addr_eq(&set->addr[record->index], &record->addr);
-	return addr_eq(&prefix->addr, &record->addr) && prefix->len == record->len;
+	known = set->known & 1ULL << record->index;
+	if (record->index < STEER_ADDRESSES_MAX)
+		return said.len == 128 && (!known || addr_eq(&set->addr[record->index], &said.addr));
+	return !known || prefix_eq(&set->prefix[record->index - STEER_ADDRESSES_MAX], &said);
 }
 
 /**
@@ -303,7 +300,7 @@ static bool is_proxied_for(const struct slice_conf *conf, const struct prefix *p
 	unsigned i;
 
 	for (i = 0; i < conf->proxied; i++)
-		if (addr_eq(&conf->prefix[i].addr, &prefix->addr) && conf->prefix[i].len == prefix->len)
+		if (prefix_eq(&conf->prefix[i], prefix))
 			return true;
 	return false;
 }

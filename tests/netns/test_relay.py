@@ -11,7 +11,7 @@ import struct
 import time
 
 from harness import PATIENCE, monitor, packets, proto, tap
-from harness.monitor import Monitor, Slice
+from harness.monitor import Monitor, Slice, refused
 from harness.tap import check, equal, raises
 
 HERE, HERE6, FAR, FAR6 = "192.0.2.1", "2001:db8::1", "198.51.100.7", "2001:db8:ffff::7"
@@ -27,15 +27,6 @@ def udp_in(port, src=FAR, sport=53, dst=HERE, **more):
 def udp_out(port, dst=FAR, dport=53, src=HERE, **more):
     """A datagram that is sent."""
     return packets.udp(src, dst, port, dport, **more)
-
-
-def refused(relay, client, flow, packet, reason):
-    """Sends a packet and checks that it is refused for that reason, and that it does not come out."""
-    before = client.stats(flow.number)["tx"][reason]
-    flow.send(packet)
-    check(relay.wait(lambda: client.stats(flow.number)["tx"][reason] == before + 1), f"not counted as {reason}: "
-          f"{[(k, v) for k, v in client.stats(flow.number)['tx'].items() if v]}")
-    equal(relay.sent(0.02), None, f"what came out although {reason}")
 
 
 def test_sandbox():

@@ -8,7 +8,7 @@ import socket
 import struct
 
 from harness import packets, proto, tap
-from harness.monitor import Monitor, Slice
+from harness.monitor import Monitor, Slice, refused
 from harness.packets import Packet
 from harness.tap import check, equal, raises
 
@@ -31,15 +31,6 @@ def trap(number=1, name="one", users=("games",), proxied=(NET, NET6), **more):
 def uid(user="games"):
     """A user's number."""
     return pwd.getpwnam(user).pw_uid
-
-
-def refused(relay, client, flow, packet, reason):
-    """Sends a packet and checks that it is refused for that reason, and that it does not come out."""
-    before = client.stats(flow.number)["tx"][reason]
-    flow.send(packet)
-    check(relay.wait(lambda: client.stats(flow.number)["tx"][reason] == before + 1), f"not counted as {reason}: "
-          f"{[(k, v) for k, v in client.stats(flow.number)['tx'].items() if v]}")
-    equal(relay.sent(0.02), None, f"what came out although {reason}")
 
 
 def unseen(relay, client, packet, *flows):

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from . import PATIENCE, proto
+from . import PATIENCE, proto, tap
 from .broker import RELAY_USER, program
 
 (BEGIN, NETNS, ADDRESS, SLICE, RANGE, SLICE_ADDRESS, MEMBER, PEER_NETNS, DENY, COMMIT, ADDRESS_NEWS, ROUTES_NEWS,
@@ -384,3 +384,12 @@ def netns_cookie():
     """The cookie of the namespace that this process is in."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         return struct.unpack("=Q", sock.getsockopt(socket.SOL_SOCKET, 71, 8))[0]
+
+
+def refused(relay, client, flow, packet, reason):
+    """Sends a packet and checks that it is refused for that reason, and that it does not come out."""
+    before = client.stats(flow.number)["tx"][reason]
+    flow.send(packet)
+    tap.check(relay.wait(lambda: client.stats(flow.number)["tx"][reason] == before + 1), f"not counted as {reason}: "
+          f"{[(k, v) for k, v in client.stats(flow.number)['tx'].items() if v]}")
+    tap.equal(relay.sent(0.02), None, f"what came out although {reason}")

@@ -5,7 +5,7 @@
  * The model knows what each command does to the devices and their addresses.
  * After every few commands the watch is read and everything that netns/uplink.c
  * keeps is compared. One walk has a watch so small that it overruns.
- * $SEED repeats a walk.
+ * $SEED chooses other walks.
  */
 #include "uplink_world.h"
 
@@ -160,11 +160,11 @@ static void compare(unsigned at)
 	}
 }
 
-static void walk(bool overrun)
+static void walk(unsigned usual, bool overrun)
 {
 	int least = 0;
 
-	seed = getenv("SEED") ? (unsigned)atoi(getenv("SEED")) : (unsigned)clock_ns();
+	seed = getenv("SEED") ? (unsigned)atoi(getenv("SEED")) : usual;
 	srand(seed);
 	for (unsigned a = 0; a < ADDRESSES; a++)
 		rows[a] = ROWS_UNSEEN;
@@ -182,19 +182,19 @@ static void walk(bool overrun)
 
 START_TEST(a_walk)
 {
-	walk(false);
+	walk(1, false);
 }
 END_TEST
 
 START_TEST(another_walk)
 {
-	walk(false);
+	walk(2, false);
 }
 END_TEST
 
 START_TEST(a_walk_that_loses_messages)
 {
-	walk(true);
+	walk(3, true);
 }
 END_TEST
 

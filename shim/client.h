@@ -58,11 +58,15 @@ struct client_news {
 	const struct addr *addr;
 };
 
-void client_ready(struct watch *socket, uint32_t events);
+void client_ask(struct client *client, uint32_t id);
+void client_stop_asking(struct client *client);
+struct client *client_next_asking(struct client *client, enum priv_type type);
+void client_begin_reply(struct client *client, uint16_t type, uint32_t id, size_t size);
+void client_go_on(struct client *client);
 bool client_watch(struct client *client);
-void client_close(struct client *client);
+void client_has_read(struct client *client);
+void client_tell_one(struct client *client, const struct client_news *news);
 void client_tell(struct slice *slice, const struct client_news *news);
-void client_routed(struct netns *netns, const struct addr *destination);
-void client_covered(struct netns *netns, const struct priv_covers *covers);
+void client_close(struct client *client);
 
 #endif

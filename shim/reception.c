@@ -14,6 +14,7 @@
 
 #include "client.h"
 #include "identity.h"
+#include "request.h"
 #include "util.h"
 
 #define ACCEPT_BUDGET 8 /* clients of one slice in one turn */
@@ -60,7 +61,7 @@ static void client_new(struct slice *slice, int sock)
 		close_fd(&sock);
 		return;
 	}
-	client->socket = (struct watch){.ready = client_ready, .fd = sock};
+	client->socket = (struct watch){.ready = request_ready, .fd = sock};
 	client->slice = slice;
 	client->reply_fd = -1;
 	client->refusal = identity_check(slice, sock, &client->opener);

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "client.h"
 #include "commit.h"
 #include "draft.h"
 #include "hold.h"
@@ -21,6 +20,7 @@
 #include "log.h"
 #include "msg.h"
 #include "outbox.h"
+#include "request.h"
 #include "send.h"
 #include "util.h"
 
@@ -290,7 +290,7 @@ static bool take_routed(const union message *message, int *fd)
 		return true;
 	routes_learn(&netns->routes, &routed->destination, &routed->source, routed->error ? 0 : routed->mtu);
 	send_routed(netns, &routed->destination);
-	client_routed(netns, &routed->destination);
+	request_routed(netns, &routed->destination);
 	return true;
 }
 
@@ -309,7 +309,7 @@ static bool take_covers(const union message *message, int *fd)
 	if (covers->netns >= PRIV_NETNS_MAX)
 		return false;
 	if (upstream.world->netns[covers->netns])
-		client_covered(upstream.world->netns[covers->netns], covers);
+		request_covered(upstream.world->netns[covers->netns], covers);
 	return true;
 }
 

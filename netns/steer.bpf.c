@@ -5,7 +5,7 @@
  *	steer_in	ingress of every uplink, lo included (steer_in.bpf.h)
  *	steer_out	ingress of the packet TUN (steer_out.bpf.h)
  *	steer_link	ingress of a link's near end (steer_link.bpf.h)
- *	steer_tap	ingress of the link TAP (there too)
+ *	steer_tap	ingress of the link TAP (steer_link_in.bpf.h)
  *	steer_drop	behind the last three, for the time when they are gone
  *			(a tcx link goes with the monitor) while relay and
  *			clients still hold their devices
@@ -25,6 +25,7 @@
 
 #include "steer_in.bpf.h"
 #include "steer_link.bpf.h"
+#include "steer_link_in.bpf.h"
 #include "steer_out.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -25,7 +25,7 @@
 #include "steer.h"
 #include "steer_end.bpf.h"
 #include "steer_fragment.bpf.h"
-#include "steer_link.bpf.h"
+#include "steer_link_in.bpf.h"
 #include "steer_maps.bpf.h"
 #include "steer_packet.bpf.h"
 #include "steer_port.bpf.h"

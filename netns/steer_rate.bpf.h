@@ -36,6 +36,23 @@ __noinline int refuse(__u32 slice, __u32 reason)
 }
 
 /**
+ * link_refuse() - drop a packet of a link and count it, for the link and its slice
+ * @number: of the link
+ * @slice: its slice
+ * @reason: why
+ *
+ * Return: TC_ACT_SHOT
+ */
+__noinline int link_refuse(__u32 number, __u32 slice, __u32 reason)
+{
+	struct steer_link_traffic *t = bpf_map_lookup_elem(&link_traffic, &number);
+
+	if (t && reason < STEER_REASONS_N)
+		__sync_fetch_and_add(&t->dropped[reason], 1);
+	return refuse(slice, reason);
+}
+
+/**
  * packets_in() - how many packets of wire size is this?
  * @skb: packet, possibly one of GRO's or GSO's super-packets
  *

@@ -2,13 +2,25 @@
 /*
  * conf_check.c: what can be checked only when every file is through
  *
- * Namespaces that would be attached twice, ports that would have two owners,
- * and the relay's user, whom the last file that names one decides.
+ * Namespaces that would be attached twice or have more than there is room for,
+ * ports that would have two owners, and the relay's user, whom the last file that
+ * names one decides.
  */
 #include <pwd.h>
 #include <string.h>
 
 #include "conf_keys.h"
+#include "util.h"
+
+/* What the slices of a netns may have of together */
+static const struct {
+	unsigned most;
+	uint64_t (*count)(const struct conf_slice *slice);
+	const char *what;
+} rooms[] = {
+	{STEER_GRANTS_MAX, conf_grants_count, "GRE keys and protocols"},
+	{STEER_PROXIED_MAX, conf_proxied_count, "proxied prefixes"},
+};
 
 /**
  * check_paths() - no namespace may be attached under two names
@@ -76,6 +88,33 @@ static void check_overlap(struct conf_loader *loader, unsigned first, unsigned s
 }
 
 /**
+ * check_room() - whether each netns has room for what its slices have
+ * @loader: load
+ * @room: index of rooms[]
+ *
+ * The slice with which there is too much is named.
+ */
+static void check_room(struct conf_loader *loader, size_t room)
+{
+	const unsigned most = rooms[room].most;
+	const struct conf *conf = loader->conf;
+	unsigned i, j;
+
+	for (i = 0; i < conf->slices; i++) {
+		const struct conf_slice *slice = &conf->slice[i];
+		uint64_t before = 0, own = rooms[room].count(slice);
+
+		for (j = 0; j < i && own; j++)
+			if (conf->slice[j].netns == slice->netns)
+				before += rooms[room].count(&conf->slice[j]);
+		if (before <= most && before + own > most)
+			conf_error(loader, loader->draft[i].place.file, loader->draft[i].place.line,
+				   "slice \"%s\": with it netns \"%s\" has more than %u %s", slice->name,
+				   conf->netns[slice->netns].name, most, rooms[room].what);
+	}
+}
+
+/**
  * resolve_relay_user() - look up who the relay runs as
  * @loader: load
  */
@@ -109,8 +148,8 @@ void conf_check(struct conf_loader *loader)
 
 	resolve_relay_user(loader);
 	check_paths(loader);
-	conf_grants_fit(loader);
-	conf_proxied_fit(loader);
+	for (i = 0; i < ARRAY_SIZE(rooms); i++)
+		check_room(loader, i);
 	for (i = 0; i < loader->conf->slices; i++) {
 		for (j = 0; j < i; j++)
 			check_overlap(loader, j, i);

@@ -15,8 +15,6 @@
 #include "conf_keys.h"
 #include "util.h"
 
-#define WRONG(loader, value, ...) conf_error(loader, (loader)->file->path, (value)->line, __VA_ARGS__)
-
 /**
  * grant_text() - a grant in words
  * @grant: grant
@@ -164,10 +162,10 @@ void conf_grants_overlap(struct conf_loader *loader, unsigned first, unsigned se
 }
 
 /**
- * count_keys() - how many keys and protocols a slice is granted
+ * conf_grants_count() - how many keys and protocols a slice is granted
  * @slice: slice
  */
-static uint64_t count_keys(const struct conf_slice *slice)
+uint64_t conf_grants_count(const struct conf_slice *slice)
 {
 	uint64_t keys = 0;
 	unsigned i;
@@ -175,29 +173,4 @@ static uint64_t count_keys(const struct conf_slice *slice)
 	for (i = 0; i < slice->grants; i++)
 		keys += (uint64_t)slice->grant[i].hi - slice->grant[i].lo + 1;
 	return keys;
-}
-
-/**
- * conf_grants_fit() - whether a netns has room for the grants of its slices
- * @loader: load, with every slice's netns looked up
- *
- * The slice with which there are too many is named.
- */
-void conf_grants_fit(struct conf_loader *loader)
-{
-	const struct conf *conf = loader->conf;
-	unsigned i, j;
-
-	for (i = 0; i < conf->slices; i++) {
-		const struct conf_slice *slice = &conf->slice[i];
-		uint64_t before = 0, own = count_keys(slice);
-
-		for (j = 0; j < i && own; j++)
-			if (conf->slice[j].netns == slice->netns)
-				before += count_keys(&conf->slice[j]);
-		if (before <= STEER_GRANTS_MAX && before + own > STEER_GRANTS_MAX)
-			conf_error(loader, loader->draft[i].place.file, loader->draft[i].place.line,
-				   "slice \"%s\": with it netns \"%s\" has more than %d GRE keys and protocols",
-				   slice->name, conf->netns[slice->netns].name, STEER_GRANTS_MAX);
-	}
 }

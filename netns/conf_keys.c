@@ -46,8 +46,6 @@ bool conf_error(struct conf_loader *loader, const char *file, unsigned line, con
 	return false;
 }
 
-#define WRONG(loader, value, ...) conf_error(loader, (loader)->file->path, (value)->line, __VA_ARGS__)
-
 /**
  * conf_name_ok() - whether a slice or netns may be called so
  * @name: name; it becomes part of file names
@@ -359,6 +357,24 @@ static bool take_address(struct conf_loader *loader, const struct conf_key *key,
 }
 
 /**
+ * conf_read_range() - what a key of CONF_RANGE_KEYS has
+ * @loader: load
+ * @key: min is the class
+ * @value: text
+ * @range: filled in
+ *
+ * Return: false after a complaint
+ */
+bool conf_read_range(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
+		     struct policy_range *range)
+{
+	range->class = (uint8_t)key->min;
+	return parse_port_range(value->text, &range->lo, &range->hi) ||
+	       WRONG(loader, value, "%s: \"%.64s\" is not a port or range (N or LOW-HIGH, 1 to 65535)", key->name,
+		     value->text);
+}
+
+/**
  * take_range() - ports or ICMP ids of a slice
  * @loader: load
  * @key: min is the class
@@ -371,12 +387,11 @@ static bool take_range(struct conf_loader *loader, const struct conf_key *key, c
 		       void *object)
 {
 	struct conf_slice *slice = object;
-	struct policy_range range = {.class = (uint8_t)key->min};
+	struct policy_range range = {0};
 	unsigned i;
 
-	if (!parse_port_range(value->text, &range.lo, &range.hi))
-		return WRONG(loader, value, "%s: \"%.64s\" is not a port or range (N or LOW-HIGH, 1 to 65535)",
-			     key->name, value->text);
+	if (!conf_read_range(loader, key, value, &range))
+		return false;
 	if (range.class != CLASS_ICMP && range.lo < 1024 && !loader->slice_draft->low_ports)
 		return WRONG(loader, value, "%s: %s reaches below 1024, which needs low_ports = yes", key->name,
 			     value->text);
@@ -581,12 +596,7 @@ const struct conf_key conf_slice_keys[] = {
 	{"netns", false, take_netns},
 	{"addresses", true, take_address},
 	{"proxied", true, conf_take_proxied},
-	{"tcp", true, take_range, .min = CLASS_TCP},
-	{"udp", true, take_range, .min = CLASS_UDP},
-	{"icmp", true, take_range, .min = CLASS_ICMP},
-	{"sctp", true, take_range, .min = CLASS_SCTP},
-	{"dccp", true, take_range, .min = CLASS_DCCP},
-	{"udplite", true, take_range, .min = CLASS_UDPLITE},
+	CONF_RANGE_KEYS(take_range),
 	{"gre", true, conf_take_gre},
 	{"protocols", true, conf_take_protocol},
 	{"users", true, take_user, FIELD(conf_slice, user), offsetof(struct conf_slice, users)},

@@ -80,12 +80,25 @@ struct conf_key {
 	bool draft;          /* the object is the section's struct conf_draft */
 };
 
+/* Port ranges, a key for each class that has ports or identifiers; they are read by conf_read_range() */
+#define CONF_RANGE_KEYS(take) \
+	{"tcp", true, take, .min = CLASS_TCP}, \
+	{"udp", true, take, .min = CLASS_UDP}, \
+	{"icmp", true, take, .min = CLASS_ICMP}, \
+	{"sctp", true, take, .min = CLASS_SCTP}, \
+	{"dccp", true, take, .min = CLASS_DCCP}, \
+	{"udplite", true, take, .min = CLASS_UDPLITE}
+
 extern const struct conf_key conf_top_keys[], conf_netns_keys[], conf_slice_keys[]; /* end with name NULL */
 extern const struct conf_key conf_reserve_keys[];
 
 /* "FILE:LINE: text" to the report; false */
 bool conf_error(struct conf_loader *loader, const char *file, unsigned line, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The same about the value of a key */
+#define WRONG(loader, value, ...) conf_error(loader, (loader)->file->path, (value)->line, __VA_ARGS__)
+bool conf_read_range(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
+		     struct policy_range *range);
 bool conf_name_ok(const char *name);
 unsigned long conf_overflow_id(const char *file);
 /* conf_reserve.c: reserve sections, and when a slice's ports are held */
@@ -98,12 +111,12 @@ bool conf_take_gre(struct conf_loader *loader, const struct conf_key *key, const
 bool conf_take_protocol(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
 			void *object);
 void conf_grants_overlap(struct conf_loader *loader, unsigned first, unsigned second);
-void conf_grants_fit(struct conf_loader *loader);
+uint64_t conf_grants_count(const struct conf_slice *slice);
 /* conf_proxied.c: prefixes that are routed to the host */
 bool conf_take_proxied(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
 		       void *object);
 void conf_proxied_overlap(struct conf_loader *loader, unsigned first, unsigned second);
-void conf_proxied_fit(struct conf_loader *loader);
+uint64_t conf_proxied_count(const struct conf_slice *slice);
 /* conf_check.c: what can be checked only when every file is through */
 void conf_check(struct conf_loader *loader);
 /* Hand every value of a parsed section to its key */

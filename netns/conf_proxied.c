@@ -70,27 +70,27 @@ static const char *special_of(const char *text, const struct prefix *prefix)
 bool conf_take_proxied(struct conf_loader *loader, const struct conf_key *key, const struct conf_value *value,
 		       void *object)
 {
-	const char *file = loader->file->path, *meant;
+	const char *meant;
 	struct conf_slice *slice = object;
 	char text[ADDR_TEXT_MAX];
 	struct prefix prefix;
 	unsigned i;
 
 	if (!prefix_parse(value->text, &prefix))
-		return conf_error(loader, file, value->line,
-				  "%s: \"%.64s\" is neither an address nor a prefix (ADDRESS/LENGTH, no bits set "
-				  "behind the length)",
-				  key->name, value->text);
+		return WRONG(loader, value,
+			     "%s: \"%.64s\" is neither an address nor a prefix (ADDRESS/LENGTH, no bits set "
+			     "behind the length)",
+			     key->name, value->text);
 	meant = special_of(value->text, &prefix);
 	if (meant)
-		return conf_error(loader, file, value->line, "%s: %s overlaps %s, which cannot be a slice's",
-				  key->name, value->text, meant);
+		return WRONG(loader, value, "%s: %s overlaps %s, which cannot be a slice's", key->name, value->text,
+			     meant);
 	for (i = 0; i < slice->prefixes; i++)
 		if (overlap(&slice->prefix[i], &prefix))
-			return conf_error(loader, file, value->line, "%s: %s overlaps %s of the same slice",
-					  key->name, value->text, prefix_text(&slice->prefix[i], text));
+			return WRONG(loader, value, "%s: %s overlaps %s of the same slice", key->name, value->text,
+				     prefix_text(&slice->prefix[i], text));
 	if (slice->prefixes == STEER_PROXIED_MAX)
-		return conf_error(loader, file, value->line, "%s: more than %d", key->name, STEER_PROXIED_MAX);
+		return WRONG(loader, value, "%s: more than %d", key->name, STEER_PROXIED_MAX);
 	slice->prefix[slice->prefixes++] = prefix;
 	return true;
 }
@@ -146,26 +146,10 @@ void conf_proxied_overlap(struct conf_loader *loader, unsigned first, unsigned s
 }
 
 /**
- * conf_proxied_fit() - whether a netns has room for the prefixes of its slices
- * @loader: load, with every slice's netns looked up
- *
- * The slice with which there are too many is named.
+ * conf_proxied_count() - how many prefixes a slice has
+ * @slice: slice
  */
-void conf_proxied_fit(struct conf_loader *loader)
+uint64_t conf_proxied_count(const struct conf_slice *slice)
 {
-	const struct conf *conf = loader->conf;
-	unsigned i, j;
-
-	for (i = 0; i < conf->slices; i++) {
-		const struct conf_slice *slice = &conf->slice[i];
-		unsigned before = 0;
-
-		for (j = 0; j < i; j++)
-			if (conf->slice[j].netns == slice->netns)
-				before += conf->slice[j].prefixes;
-		if (before <= STEER_PROXIED_MAX && before + slice->prefixes > STEER_PROXIED_MAX)
-			conf_error(loader, loader->draft[i].place.file, loader->draft[i].place.line,
-				   "slice \"%s\": with it netns \"%s\" has more than %d proxied prefixes",
-				   slice->name, conf->netns[slice->netns].name, STEER_PROXIED_MAX);
-	}
+	return slice->prefixes;
 }

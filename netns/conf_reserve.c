@@ -34,9 +34,8 @@ static bool take_slice_name(struct conf_loader *loader, const struct conf_key *k
 	struct conf_reserve *reserve = object;
 
 	if (!conf_name_ok(value->text))
-		return conf_error(loader, loader->file->path, value->line,
-				  "%s: \"%.64s\" is not a name (a-z, 0-9, \"_-\", 1 to %d)", key->name, value->text,
-				  PROTO_NAME_MAX - 1);
+		return WRONG(loader, value, "%s: \"%.64s\" is not a name (a-z, 0-9, \"_-\", 1 to %d)", key->name,
+			     value->text, PROTO_NAME_MAX - 1);
 	strcpy(reserve->slice, value->text);
 	return true;
 }
@@ -54,28 +53,19 @@ static bool take_range(struct conf_loader *loader, const struct conf_key *key, c
 		       void *object)
 {
 	struct conf_reserve *reserve = object;
-	struct policy_range *range = &reserve->range[reserve->ranges];
 
 	if (reserve->ranges == POLICY_RANGES_MAX)
-		return conf_error(loader, loader->file->path, value->line,
-				  "%s: more than %d ranges (all protocols together)", key->name, POLICY_RANGES_MAX);
-	if (!parse_port_range(value->text, &range->lo, &range->hi))
-		return conf_error(loader, loader->file->path, value->line,
-				  "%s: \"%.64s\" is not a port or range (N or LOW-HIGH, 1 to 65535)", key->name,
-				  value->text);
-	range->class = (uint8_t)key->min;
+		return WRONG(loader, value, "%s: more than %d ranges (all protocols together)", key->name,
+			     POLICY_RANGES_MAX);
+	if (!conf_read_range(loader, key, value, &reserve->range[reserve->ranges]))
+		return false;
 	reserve->ranges++;
 	return true;
 }
 
 const struct conf_key conf_reserve_keys[] = {
 	{"slice", false, take_slice_name},
-	{"tcp", true, take_range, .min = CLASS_TCP},
-	{"udp", true, take_range, .min = CLASS_UDP},
-	{"icmp", true, take_range, .min = CLASS_ICMP},
-	{"sctp", true, take_range, .min = CLASS_SCTP},
-	{"dccp", true, take_range, .min = CLASS_DCCP},
-	{"udplite", true, take_range, .min = CLASS_UDPLITE},
+	CONF_RANGE_KEYS(take_range),
 	{NULL},
 };
 
@@ -202,8 +192,7 @@ bool conf_take_hold(struct conf_loader *loader, const struct conf_key *key, cons
 	slice->hold_always = !strcmp(value->text, "always");
 	if (slice->hold_always || !strcmp(value->text, "open"))
 		return true;
-	return conf_error(loader, loader->file->path, value->line, "%s: \"%.64s\" is none of open, always", key->name,
-			  value->text);
+	return WRONG(loader, value, "%s: \"%.64s\" is none of open, always", key->name, value->text);
 }
 
 /**

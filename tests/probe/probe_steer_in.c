@@ -295,15 +295,13 @@ static void test_stale(struct world *w)
 }
 
 /**
- * run() - all of it, in a world of its own
- * @how: to attach
+ * checks() - all of them
+ * @w: the world
  */
-static void run(enum conf_attach how)
+static void checks(struct world *w)
 {
 	static const struct pair pairs[] = {{PEER4, HOST4, false}, {PEER6, HOST6, true}, {FAR4, SECOND4, false}};
-	struct world *w = world_make(how, 1500);
 
-	world_steer(w);
 	mode = steering_mode(&w->ns);
 	for (unsigned i = 0; i < ARRAY_SIZE(pairs); i++) {
 		test_ports(w, &pairs[i]);
@@ -313,13 +311,9 @@ static void run(enum conf_attach how)
 	test_forms(w);
 	test_limits(w);
 	test_stale(w);
-	world_free(w);
 }
 
 int main(void)
 {
-	tap_need_root();
-	run(CONF_ATTACH_AUTO);
-	run(CONF_ATTACH_CLSACT);
-	return tap_end();
+	return world_probe(1500, checks);
 }

@@ -346,14 +346,11 @@ static void test_own(struct world *w)
 }
 
 /**
- * run() - all of it, in a world of its own
- * @how: to attach
+ * checks() - all of them
+ * @w: the world
  */
-static void run(enum conf_attach how)
+static void checks(struct world *w)
 {
-	struct world *w = world_make(how, 1500);
-
-	world_steer(w);
 	world_proxy(w);
 	mode = steering_mode(&w->ns);
 	for (unsigned i = 0; i < ARRAY_SIZE(families); i++) {
@@ -367,13 +364,9 @@ static void run(enum conf_attach how)
 		test_sent_fragments(w, &families[i]);
 	}
 	test_own(w);
-	world_free(w);
 }
 
 int main(void)
 {
-	tap_need_root();
-	run(CONF_ATTACH_AUTO);
-	run(CONF_ATTACH_CLSACT);
-	return tap_end();
+	return world_probe(1500, checks);
 }

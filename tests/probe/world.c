@@ -472,6 +472,28 @@ void world_free(struct world *world)
 }
 
 /**
+ * world_probe() - make a probe's checks for each way to attach steering, each time in a new world
+ * @mtu: of the wire
+ * @checks: all of them; the world is steered
+ *
+ * Return: exit status
+ */
+int world_probe(unsigned mtu, void (*checks)(struct world *world))
+{
+	static const enum conf_attach ways[] = {CONF_ATTACH_AUTO, CONF_ATTACH_CLSACT};
+
+	tap_need_root();
+	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct world *world = world_make(ways[i], mtu);
+
+		world_steer(world);
+		checks(world);
+		world_free(world);
+	}
+	return tap_end();
+}
+
+/**
  * gets() - does a packet arrive?
  * @fd: TUN or packet socket
  * @header: bytes of link header

@@ -57,6 +57,7 @@ void world_free(struct world *world);
 void world_steer(struct world *world);
 void world_proxy(struct world *world);
 void world_stale(void);
+int world_probe(unsigned mtu, void (*checks)(struct world *world));
 void world_shell(int ns, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_sysctl(int ns, const char *name, const char *value);
 int world_socket(int ns, int family, int type, int protocol);

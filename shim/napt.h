@@ -79,6 +79,7 @@ void napt_free(struct napt *napt);
 struct mapping *napt_aggregate(struct napt *napt, const struct pkt *pkt, const struct addr *outer, uint64_t now,
 			       enum verdict *verdict);
 struct mapping *napt_match(struct napt *napt, const struct pkt *pkt, uint64_t now);
+const struct addr *napt_alias(const struct napt *napt, const struct addr *like);
 void napt_rewrite_out(const struct napt *napt, const struct mapping *mapping, struct pkt *pkt, uint8_t *data);
 void napt_rewrite_in(const struct napt *napt, const struct mapping *mapping, struct pkt *pkt, uint8_t *data);
 struct mapping *napt_expired(struct napt *napt, uint64_t now);

@@ -24,7 +24,12 @@
  * The pool is small and tools that scan use a new port for every packet. When
  * it is empty the oldest mapping that nobody is likely to miss is displaced: one
  * without an answer, one that is closing, an echo, each after it was idle for a
- * moment (see timeouts[]). An open connection or an answered UDP port never is.
+ * moment (see timeouts[]). An open connection or an answered UDP port is not
+ * before its timeout.
+ *
+ * What has expired is over, whether the caller has come to release it or not:
+ * nothing comes in by it, a new mapping may take its place, and what goes out
+ * from the same port begins it anew.
  *
  * A RST from outside may be forged, and is not checked for its sequence number:
  * a connection that goes on sending is established again.
@@ -58,14 +63,14 @@
 #define SEEN_FIN_IN 0x04
 #define SEEN_FINS (SEEN_FIN_OUT | SEEN_FIN_IN)
 
-/* How long a mapping of each state may be idle, ns, and after which time it may be displaced (0: never) */
+/* How long a mapping of each state may be idle, ns, and after which time it may be displaced */
 static const struct {
 	uint64_t timeout, displaceable;
 } timeouts[NAPT_STATES] = {
 	[NAPT_NEW] = {30 * SECOND, 1 * SECOND},
-	[NAPT_ANSWERED] = {120 * SECOND, 0},
+	[NAPT_ANSWERED] = {120 * SECOND, 120 * SECOND},
 	[NAPT_ECHOED] = {60 * SECOND, 5 * SECOND},
-	[NAPT_ESTABLISHED] = {7440 * SECOND, 0},
+	[NAPT_ESTABLISHED] = {7440 * SECOND, 7440 * SECOND},
 	[NAPT_CLOSING] = {10 * SECOND, 200 * MILLISECOND},
 };
 
@@ -353,7 +358,7 @@ struct mapping *napt_expired(struct napt *napt, uint64_t now)
 }
 
 /**
- * displace() - end the mapping of a class that is least likely to be missed
+ * displace() - end the mapping of a class that is least likely to be missed, or has expired; it is counted
  * @napt: translation
  * @class: enum steer_class
  * @now: ns
@@ -362,7 +367,7 @@ struct mapping *napt_expired(struct napt *napt, uint64_t now)
  */
 static bool displace(struct napt *napt, unsigned class, uint64_t now)
 {
-	static const uint8_t order[] = {NAPT_CLOSING, NAPT_NEW, NAPT_ECHOED};
+	static const uint8_t order[] = {NAPT_CLOSING, NAPT_NEW, NAPT_ECHOED, NAPT_ANSWERED, NAPT_ESTABLISHED};
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(order); i++) {
@@ -370,11 +375,46 @@ static bool displace(struct napt *napt, unsigned class, uint64_t now)
 
 		if (oldest == NAPT_NONE || now - napt->mapping[oldest].used_ns <= timeouts[order[i]].displaceable)
 			continue;
-		napt->counters.displaced++;
+		if (is_expired(&napt->mapping[oldest], now))
+			napt->counters.expired++;
+		else
+			napt->counters.displaced++;
 		napt_release(napt, &napt->mapping[oldest]);
 		return true;
 	}
 	return false;
+}
+
+/**
+ * begin() - a mapping is new from now on
+ * @napt: translation
+ * @mapping: in a list, with its key, and hashed
+ * @outer: address that others will see
+ * @now: ns
+ */
+static void begin(struct napt *napt, struct mapping *mapping, const struct addr *outer, uint64_t now)
+{
+	mapping->outer = *outer;
+	mapping->made_ns = now;
+	mapping->seen = 0;
+	set_state(napt, mapping, NAPT_NEW, now);
+	napt->counters.created++;
+}
+
+/**
+ * begin_anew() - a mapping that has expired is used again before it was released: it is a new one, with the same port
+ * @napt: translation
+ * @mapping: in use, expired
+ * @outer: address that others will see
+ * @now: ns
+ *
+ * Return: the mapping
+ */
+static struct mapping *begin_anew(struct napt *napt, struct mapping *mapping, const struct addr *outer, uint64_t now)
+{
+	napt->counters.expired++;
+	begin(napt, mapping, outer, now);
+	return mapping;
 }
 
 /**
@@ -400,14 +440,10 @@ static struct mapping *make(struct napt *napt, const struct key *key, const stru
 	mapping->inner = key->inner;
 	mapping->inner_port = key->port;
 	mapping->host = key->host;
-	mapping->outer = *outer;
-	mapping->made_ns = now;
-	mapping->seen = 0;
 	mapping->chain = *bucket;
 	*bucket = (uint16_t)(mapping - napt->mapping);
-	set_state(napt, mapping, NAPT_NEW, now);
 	napt->used++;
-	napt->counters.created++;
+	begin(napt, mapping, outer, now);
 	return mapping;
 }
 
@@ -527,7 +563,9 @@ struct mapping *napt_aggregate(struct napt *napt, const struct pkt *pkt, const s
 		return NULL;
 	key.class = (uint8_t) class;
 	mapping = find(napt, &key);
-	if (!mapping && !later)
+	if (mapping && is_expired(mapping, now))
+		mapping = later ? NULL : begin_anew(napt, mapping, outer, now);
+	else if (!mapping && !later)
 		mapping = make(napt, &key, outer, now);
 	if (!mapping) {
 		*verdict = later ? VERDICT_ORPHAN_FRAGMENT : VERDICT_NAPT_EXHAUSTED;
@@ -551,10 +589,13 @@ struct mapping *napt_aggregate(struct napt *napt, const struct pkt *pkt, const s
  */
 static struct mapping *at_port(struct napt *napt, int class, uint16_t port, const struct addr *outer, uint64_t now)
 {
-	const struct napt_pool *pool = &napt->conf.pool[class < 0 ? 0 : class];
+	const struct napt_pool *pool;
 	struct mapping *mapping;
 
-	if (class < 0 || class >= NAPT_CLASSES || !pool->hi || port < pool->lo || port > pool->hi)
+	if (class < 0 || class >= NAPT_CLASSES)
+		return NULL;
+	pool = &napt->conf.pool[class];
+	if (!pool->hi || port < pool->lo || port > pool->hi)
 		return NULL;
 	mapping = &napt->mapping[napt->first[class] + (port - pool->lo)];
 	if (mapping->state == NAPT_FREE || is_expired(mapping, now) || !addr_eq(&mapping->outer, outer))

@@ -211,6 +211,24 @@ START_TEST(errors)
 }
 END_TEST
 
+/* An error about a protocol that is not translated is nobody's, whichever port it names */
+START_TEST(errors_about_others)
+{
+	static const uint8_t others[] = {IPPROTO_SCTP, IPPROTO_DCCP, IPPROTO_UDPLITE, IPPROTO_GRE};
+	const unsigned version = versions[_i / ARRAY_SIZE(others)];
+	struct napt *napt = make_napt();
+	struct mapping *mapping = send_one(napt, version, CLASS_TCP, 777, "pass");
+	struct packet sent, error;
+
+	packet_ip(&sent, version, local(version), remote(version), others[_i % ARRAY_SIZE(others)]);
+	packet_tcp(&sent, mapping->outer_port, 53);
+	packet_end(&sent);
+	packet_error(&error, version == 4 ? 11 : 3, &sent, sent.len);
+	ck_assert_ptr_null(in(napt, &error));
+	napt_free(napt);
+}
+END_TEST
+
 /* The host itself: under its alias for the client, its own address for everybody else, and nobody else may answer */
 START_TEST(host)
 {
@@ -449,6 +467,37 @@ START_TEST(timeouts)
 }
 END_TEST
 
+/* What has expired and was not released yet: nothing comes in by it, and what goes out makes it a new one */
+START_TEST(expired_anew)
+{
+	const unsigned class = _i;
+	struct napt *napt = make_napt();
+	struct mapping *mapping = send_one(napt, 6, class, 777, "pass");
+	enum verdict verdict;
+	struct packet p;
+	struct pkt pkt;
+
+	make(&p, 6, class, remote(6), 53, local(6), mapping->outer_port, true);
+	ck_assert_ptr_eq(in(napt, &p), mapping);
+	now += 121 * SECOND;
+	make(&p, 6, class, local(6), 777, remote(6), 53, false);
+	ck_assert_int_eq(pkt_parse(&pkt, p.b, p.len, false), VERDICT_PASS);
+	pkt.flags |= PKT_FRAGMENT | PKT_LATER;
+	ck_assert_ptr_null(napt_aggregate(napt, &pkt, &pkt.src, now, &verdict));
+	ck_assert_int_eq(verdict, VERDICT_ORPHAN_FRAGMENT);
+	ck_assert_uint_eq(napt->counters.expired, 0);
+
+	ck_assert_ptr_eq(send_one(napt, 6, class, 777, "pass"), mapping);
+	ck_assert_int_eq(mapping->state, NAPT_NEW);
+	ck_assert_uint_eq(mapping->made_ns, now);
+	ck_assert_uint_eq(napt->counters.expired, 1);
+	ck_assert_uint_eq(napt->counters.created, 2);
+	ck_assert_uint_eq(napt->used, 1);
+	ck_assert_ptr_null(napt_expired(napt, now));
+	napt_free(napt);
+}
+END_TEST
+
 /* No port is left: counted and refused, for that class alone; after a moment the oldest idle one is displaced */
 START_TEST(exhaustion)
 {
@@ -478,7 +527,7 @@ START_TEST(exhaustion)
 }
 END_TEST
 
-/* What has been answered, or is open, is displaced by nothing */
+/* What has been answered, or is open, is displaced by nothing before its timeout */
 START_TEST(never_displaced)
 {
 	struct napt *napt = make_napt();
@@ -494,9 +543,17 @@ START_TEST(never_displaced)
 		make(&p, 4, CLASS_UDP, remote(4), 53, local(4), udp->outer_port, true);
 		ck_assert_ptr_eq(in(napt, &p), udp);
 	}
-	now += 119 * SECOND;
+	now += 120 * SECOND;
 	send_one(napt, 4, CLASS_TCP, port, "napt-exhausted");
 	send_one(napt, 4, CLASS_UDP, port, "napt-exhausted");
+	now++;
+	send_one(napt, 4, CLASS_UDP, port, "pass"); /* who has expired is in nobody's way */
+	now += (7440 - 120) * SECOND - 1;
+	send_one(napt, 4, CLASS_TCP, port, "napt-exhausted");
+	now++;
+	send_one(napt, 4, CLASS_TCP, port, "pass");
+	ck_assert_uint_eq(napt->counters.expired, 2);
+	ck_assert_uint_eq(napt->counters.displaced, 0);
 	napt_free(napt);
 }
 END_TEST
@@ -647,6 +704,7 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, there_and_back, 0, 2 * NAPT_CLASSES);
 	tcase_add_loop_test(tests, errors, 0, 2 * NAPT_CLASSES);
+	tcase_add_loop_test(tests, errors_about_others, 0, 2 * 4);
 	tcase_add_loop_test(tests, host, 0, 2 * NAPT_CLASSES);
 	tcase_add_test(tests, endpoint_independent);
 	tcase_add_test(tests, other_address);
@@ -655,6 +713,7 @@ int main(void)
 	tcase_add_loop_test(tests, refused, 0, 2);
 	tcase_add_test(tests, connection);
 	tcase_add_loop_test(tests, timeouts, 0, 6);
+	tcase_add_loop_test(tests, expired_anew, 0, NAPT_CLASSES);
 	tcase_add_loop_test(tests, exhaustion, 0, NAPT_CLASSES);
 	tcase_add_test(tests, never_displaced);
 	tcase_add_loop_test(tests, fragments, 0, 2);

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,6 +37,7 @@ static union {
 	uint8_t bytes[PROTO_MESSAGE_MAX * 2];
 } reply;
 static int reply_fd;
+static sem_t held; /* posted for each that is left */
 
 /**
  * send_bytes() - send a message to the client
@@ -215,9 +217,22 @@ static bool answer(const struct proto_header *request)
 	atomic_fetch_add(&stand_in.seen[request->type], 1);
 	if (fault == FAULT_CLOSE)
 		return false;
-	if (fault != FAULT_SILENT)
+	if (fault == FAULT_SILENT)
+		sem_post(&held);
+	else
 		send_faulty(fault, fds);
 	return true;
+}
+
+/**
+ * stand_in_held() - wait until FAULT_SILENT has held a reply back
+ *
+ * The client gives a request up after a time, and the thread may not have run in that time.
+ */
+void stand_in_held(void)
+{
+	while (sem_wait(&held) < 0)
+		;
 }
 
 /**
@@ -273,6 +288,7 @@ void stand_in_start(const char *dir, const char *slice)
 	stand_in.version = PROTO_VERSION;
 	stand_in.flow = stand_in.control = reply_fd = -1;
 	stand_in.port = 40007;
+	ck_assert_int_eq(sem_init(&held, 0, 0), 0);
 	snprintf(stand_in.slice, sizeof(stand_in.slice), "%s", slice);
 	snprintf(path, sizeof(path), "%s/slices", dir);
 	mkdir(path, 0755);
@@ -294,5 +310,6 @@ void stand_in_stop(void)
 	close_fd(&listener);
 	close_fd(&stand_in.flow);
 	close_fd(&reply_fd);
+	sem_destroy(&held);
 	unlink(address.sun_path);
 }

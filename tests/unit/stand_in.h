@@ -60,6 +60,7 @@ extern struct stand_in stand_in;
 void stand_in_start(const char *dir, const char *slice);
 void stand_in_stop(void);
 void stand_in_event(uint32_t event, uint64_t flow, const struct addr *addr);
+void stand_in_held(void);
 void stand_in_late(void);
 void stand_in_hang_up(void);
 

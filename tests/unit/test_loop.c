@@ -14,6 +14,7 @@
 
 #define WAIT_NS (100 * NS_PER_MS)
 #define SPENT_MAX_NS (10 * NS_PER_MS) /* far more than a wait should cost, far less than to spin through it */
+#define TRIES 5                       /* a virtual CPU that is taken away is charged to who had it */
 
 static unsigned calls;
 static struct watch *victim;
@@ -80,28 +81,42 @@ START_TEST(closed_in_its_turn)
 }
 END_TEST
 
+/** sleep_once() - a turn that waits for a timer; returns the CPU time that it took */
+static uint64_t sleep_once(const struct watch *timer)
+{
+	const struct itimerspec later = {.it_value.tv_nsec = WAIT_NS};
+	uint64_t start = clock_ns(), spent = cpu_ns();
+	unsigned before = calls;
+
+	ck_assert_int_eq(timerfd_settime(timer->fd, 0, &later, NULL), 0);
+	ck_assert_int_eq(loop_turn(), 0);
+	ck_assert_uint_eq(calls, before + 1);
+	ck_assert_uint_ge(clock_ns() - start, WAIT_NS);
+	return cpu_ns() - spent;
+}
+
 /* After a short wait the loop polls before it sleeps, after a long one it does not. It costs next to nothing either
  * way. */
 START_TEST(sleeps)
 {
-	const struct itimerspec later = {.it_value.tv_nsec = WAIT_NS};
-	struct watch event = watch_event(eventfd(1, EFD_CLOEXEC), take);
+	struct watch event = watch_event(eventfd(0, EFD_CLOEXEC), take);
 	struct watch timer = watch_event(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), take);
-	uint64_t start, spent;
+	uint64_t least[2] = {UINT64_MAX, UINT64_MAX}; /* after a short wait, after a long one */
 
 	ck_assert_int_eq(loop_init(), 0);
 	ck_assert_int_eq(loop_watch(&event, EPOLLIN), 0);
 	ck_assert_int_eq(loop_watch(&timer, EPOLLIN), 0);
-	ck_assert_int_eq(loop_turn(), 0);
-	for (unsigned round = 1; round <= 2; round++) {
-		start = clock_ns();
-		spent = cpu_ns();
-		ck_assert_int_eq(timerfd_settime(timer.fd, 0, &later, NULL), 0);
+	for (unsigned i = 0; i < TRIES && (least[0] > SPENT_MAX_NS || least[1] > SPENT_MAX_NS); i++) {
+		ck_assert_int_eq(eventfd_write(event.fd, 1), 0);
 		ck_assert_int_eq(loop_turn(), 0);
-		ck_assert_uint_eq(calls, 1 + round);
-		ck_assert_uint_ge(clock_ns() - start, WAIT_NS);
-		ck_assert_uint_le(cpu_ns() - spent, SPENT_MAX_NS);
+		for (unsigned after = 0; after < 2; after++) {
+			uint64_t spent = sleep_once(&timer);
+
+			least[after] = spent < least[after] ? spent : least[after];
+		}
 	}
+	ck_assert_uint_le(least[0], SPENT_MAX_NS);
+	ck_assert_uint_le(least[1], SPENT_MAX_NS);
 }
 END_TEST
 

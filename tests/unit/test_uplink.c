@@ -14,6 +14,15 @@ static void veth(const char *name, const char *peer)
 	ip("link set %s up", peer);
 }
 
+/* The same, and no device has anything of its own to say: no link-local address, the kernel makes those in its own
+ * time */
+static void quiet_veth(const char *name, const char *peer)
+{
+	ip("link add %s type veth peer name %s", name, peer);
+	ip("link set %s addrgenmode none up", name);
+	ip("link set %s addrgenmode none up", peer);
+}
+
 static void open_uplinks(void)
 {
 	ck_assert_int_eq(uplink_open(&ns), 0);
@@ -236,12 +245,15 @@ END_TEST
 
 START_TEST(an_ipv6_address_counts_from_the_end_of_duplicate_detection)
 {
-	veth("u0", "p0");
+	ip("link add u0 type veth peer name p0");
+	ip("link set u0 up");
 	open_uplinks();
 	ip("address add 2001:db8::1/64 dev u0");
 	pump();
+	/* the detection does not begin before the link is there */
 	ck_assert_int_eq(system("ip -6 address show dev u0 tentative | grep -q 2001:db8::1"), 0);
 	ck_assert(!present("2001:db8::1"));
+	ip("link set p0 up");
 	until(present("2001:db8::1"));
 	ip("address add 2001:db8::2/64 dev p0 nodad"); /* u0's neighbour has this one */
 	ip("address add 2001:db8::2/64 dev u0");
@@ -316,7 +328,7 @@ START_TEST(many_route_changes_are_one)
 	unsigned calls = 0;
 	struct pollfd watch;
 
-	veth("u0", "p0");
+	quiet_veth("u0", "p0");
 	ip("address add 192.0.2.1/24 dev u0");
 	open_uplinks();
 	watch = (struct pollfd){.fd = uplink_fd(&ns), .events = POLLIN};
@@ -356,7 +368,7 @@ START_TEST(lost_messages_lose_nothing)
 {
 	int least = 0; /* the kernel makes it its minimum: a few messages */
 
-	veth("u0", "p0");
+	quiet_veth("u0", "p0");
 	ip("address add 192.0.2.1/24 dev u0");
 	ip("link add u1 type veth peer name p1");
 	refused = if_nametoindex("u1");

@@ -224,13 +224,19 @@ START_TEST(log_limit_holds)
 	struct log_limit limit = {0};
 	const char *text;
 	unsigned i, lines;
+	uint64_t start;
 
 	capture("test", LOG_INFO);
 	for (i = 0; i < 500; i++)
 		log_limited(&limit, LOG_DEBUG, "hidden");
 	ck_assert_uint_eq(limit.lines, 0);
-	for (i = 0; i < 500; i++)
-		log_limited(&limit, LOG_INFO, "again");
+	do { /* within a second, which a process that has to wait for its turn may miss */
+		logged();
+		limit = (struct log_limit){0};
+		start = clock_ns();
+		for (i = 0; i < 500; i++)
+			log_limited(&limit, LOG_INFO, "again");
+	} while (clock_ns() - start >= NS_PER_S);
 	for (lines = 0, text = logged(); (text = strchr(text, '\n')); text++)
 		lines++;
 	ck_assert_uint_eq(lines, LOG_LIMIT_LINES);

@@ -55,7 +55,6 @@
 #define WIRE_SHARE 16 /* one packet in so many goes in over the real wire */
 #define LINK_SHARE 4  /* one comes out of a link instead */
 #define PAIR_SHARE 32 /* one in so many is followed by a later fragment of the same datagram */
-#define WAIT_MS 2000
 
 /* What is known of a packet that is on its way */
 struct expected {
@@ -395,7 +394,6 @@ static void run(uint64_t runs)
 		bool outward = scenery.done / BATCH % 2 == 0;
 
 		if (scenery.done % BATCH == 0) {
-			steering_beat();
 			drain(scenery.world->wire);
 			drain(scenery.world->ns.tun_fd);
 		}

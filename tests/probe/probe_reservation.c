@@ -21,7 +21,7 @@
 
 #define HELD 20000
 #define FREE 20001
-#define WAIT_MS 2000
+#define WAIT_MS 10000
 
 /* An address of either family */
 union any {

@@ -119,7 +119,7 @@ static bool steered(struct world *w)
 static bool host_gets(struct world *w)
 {
 	const struct recipe r = {.src = PEER4, .dst = HOST4, .protocol = UDP, .sport = 80, .dport = PORT};
-	struct timeval limit = {.tv_sec = 2};
+	struct timeval limit = {.tv_sec = WAIT_MS / 1000};
 	struct sockaddr_storage ss;
 	struct addr addr;
 	uint8_t data[64];
@@ -203,7 +203,7 @@ static void killed_monitor(struct world *w)
 static void test_tcx(void)
 {
 	struct world *w = world_make(CONF_ATTACH_TCX, 1500);
-	const struct timeval limit = {.tv_sec = 2};
+	const struct timeval limit = {.tv_sec = WAIT_MS / 1000};
 
 	setsockopt(w->wire, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	world_sysctl(w->ns.fd, "ipv4/ip_forward", "1");

@@ -23,7 +23,6 @@ static const char *mode;
  */
 static void arrives(struct world *w, const struct recipe *recipe, const char *what)
 {
-	steering_beat();
 	packet_make(&packet, recipe);
 	tap_ok(wire_send(w, &packet) && tun_gets(w, &packet), "%s: %s to %s is steered", mode, what, recipe->dst);
 }
@@ -36,7 +35,6 @@ static void arrives(struct world *w, const struct recipe *recipe, const char *wh
  */
 static void stays(struct world *w, const struct recipe *recipe, const char *what)
 {
-	steering_beat();
 	packet_make(&packet, recipe);
 	tap_ok(wire_send(w, &packet) && tun_silent(w, &packet), "%s: %s to %s is left alone", mode, what,
 	       recipe->dst);
@@ -284,11 +282,13 @@ static void test_stale(struct world *w)
 	packet_make(&packet, &r);
 	world_stale();
 	wire_send(w, &packet);
-	steering_beat();
+	wire_settle(w);
+	world_alive();
 	tap_ok(tun_silent(w, &packet), "%s: a dead monitor's steering leaves all alone", mode);
 	steering_close_all(&w->ns);
 	packet_make(&packet, &r);
 	wire_send(w, &packet);
+	wire_settle(w);
 	for (unsigned block = 0; block < w->ns.addresses * STEER_CLASSES; block++)
 		w->open[block]->port[PORT] = STEER_PACKET_TUN;
 	tap_ok(tun_silent(w, &packet), "%s: after steering_close_all() nothing is steered", mode);

@@ -20,7 +20,6 @@
 #include "world.h"
 
 #define JUMBO 9000
-#define WAIT_MS 2000
 
 static struct packet packet;
 static const char *mode;
@@ -33,7 +32,6 @@ static const char *mode;
  */
 static void leaves(struct world *w, const struct recipe *recipe, const char *what)
 {
-	steering_beat();
 	packet_make(&packet, recipe);
 	tap_ok(tun_send(w, &packet) && wire_gets(w, &packet), "%s: %s to %s leaves", mode, what, recipe->dst);
 }
@@ -56,7 +54,6 @@ static void refused(struct world *w, const struct recipe *recipe, unsigned slice
 	};
 	uint64_t before = w->traffic[slice].dropped[reason];
 
-	steering_beat();
 	packet_make(&packet, recipe);
 	tun_send(w, &packet);
 	tap_ok(w->traffic[slice].dropped[reason] == before + 1 && wire_silent(w, &packet), "%s: %s from %s to %s: %s",
@@ -301,7 +298,6 @@ static void test_local_fragments(struct world *w, const char *local)
 	struct recipe later = {.src = local, .dst = local, .protocol = UDP, LATER(2), .payload = 60};
 
 	first.id = later.id = 10;
-	steering_beat();
 	packet_make(&packet, &first);
 	tap_ok(tun_send(w, &packet) && tun_gets(w, &packet), "%s: first fragment to a flow on %s", mode, local);
 	packet_make(&packet, &later);
@@ -405,7 +401,6 @@ static void test_local(struct world *w, const char *local, const char *other, co
 	bool came = false;
 
 	world_sysctl(w->ns.fd, "ipv4/conf/all/rp_filter", rp_filter);
-	steering_beat();
 	packet_make(&packet, &r);
 	tap_ok(tun_send(w, &packet) && socket_gets(fd), "%s: all.rp_filter %s: %s reaches a socket on %s", mode,
 	       rp_filter, local, other);
@@ -416,7 +411,6 @@ static void test_local(struct world *w, const char *local, const char *other, co
 		r.type = strchr(local, ':') ? 129 : 0;
 		if (*protocol == ICMP)
 			r.dport = PORT; /* an id is both: source and destination flow are one */
-		steering_beat();
 		packet_make(&packet, &r);
 		tap_ok(tun_send(w, &packet) && tun_gets(w, &packet),
 		       "%s: all.rp_filter %s: flow on %s to flow on %s, protocol %u", mode, rp_filter, local, other,
@@ -449,6 +443,7 @@ static void test_stale(struct world *w)
 	tap_ok(w->traffic[0].dropped[STEER_OUT_STALE] == before + 1, "%s: nothing is sent for a dead monitor", mode);
 	steering_beat();
 	tap_ok(wire_silent(w, &packet), "%s: nothing has left", mode);
+	world_alive();
 	leaves(w, &r, "UDP, after the monitor came back,");
 }
 

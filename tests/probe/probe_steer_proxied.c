@@ -25,7 +25,6 @@ typedef bool way(struct world *w, const struct packet *packet);
  */
 static void goes(struct world *w, way *in, way *out, const struct recipe *recipe, const char *what)
 {
-	steering_beat();
 	packet_make(&packet, recipe);
 	tap_ok(in(w, &packet) && out(w, &packet), "%s: protocol %u, ports %u and %u, from %s to %s: %s", mode,
 	       recipe->protocol, recipe->sport, recipe->dport, recipe->src, recipe->dst, what);
@@ -341,7 +340,8 @@ static void test_own(struct world *w)
 	packet_make(&packet, &r);
 	world_stale();
 	wire_send(w, &packet);
-	steering_beat();
+	wire_settle(w);
+	world_alive();
 	tap_ok(tun_silent(w, &packet), "%s: a dead monitor's steering leaves all alone", mode);
 }
 

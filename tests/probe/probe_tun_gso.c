@@ -22,7 +22,6 @@
 #define MSS 1400
 #define JUMBO 9000
 #define SEGMENTS 10
-#define WAIT_MS 2000
 
 static struct packet packet;
 

@@ -35,7 +35,7 @@
 #include "tap.h"
 #include "util.h"
 
-#define WAIT_MS 2000
+#define LIFE_NS (3600 * NS_PER_S)
 #define BUFFER (PACKET_ROOM + 64)
 
 static int home_ns = -1;
@@ -373,7 +373,7 @@ static void configure(struct world *world)
 	give(world, PORT_UNHELD, SLICE, false, true);
 	give(world, PORT_LOCAL, SLICE_LOCAL, true, true);
 	give(world, PORT_HOST, 0, false, true);
-	steering_beat();
+	world_alive();
 }
 
 /**
@@ -429,13 +429,13 @@ void world_proxy(struct world *world)
 }
 
 /**
- * world_stale() - let the heartbeat be too old
+ * heartbeat() - say when the monitor was alive
+ * @beat: ns of the monotonic clock
  *
  * The map is found among this process's own fds: steering does not give it away.
  */
-void world_stale(void)
+static void heartbeat(uint64_t beat)
 {
-	const uint64_t beat = clock_ns() - STEER_STALE_NS - 1;
 	const uint32_t key = 0;
 
 	for (int fd = 3; fd < 256; fd++) {
@@ -448,6 +448,22 @@ void world_stale(void)
 	}
 	errno = ENOENT;
 	tap_bail("heartbeat map");
+}
+
+/**
+ * world_alive() - let the monitor be alive, however long this process has to wait for its turn
+ */
+void world_alive(void)
+{
+	heartbeat(clock_ns() + LIFE_NS);
+}
+
+/**
+ * world_stale() - let the heartbeat be too old
+ */
+void world_stale(void)
+{
+	heartbeat(clock_ns() - STEER_STALE_NS - 1);
 }
 
 /**
@@ -500,7 +516,7 @@ int world_probe(unsigned mtu, void (*checks)(struct world *world))
  * @packet: expected, whole and unchanged
  * @absent: one that must not come before it, or NULL
  *
- * Return: false if it does not come within two seconds, was changed, or @absent came.
+ * Return: false if it does not come in time, was changed, or @absent came.
  */
 static bool gets(int fd, size_t header, const struct packet *packet, const struct packet *absent)
 {
@@ -577,6 +593,31 @@ bool wire_send_frame(struct world *world, const struct packet *packet, const uin
 bool wire_send(struct world *world, const struct packet *packet)
 {
 	return wire_send_frame(world, packet, world->host_mac, -1);
+}
+
+/**
+ * wire_settle() - wait until the host has dealt with all that was sent on the wire
+ * @world: the world
+ *
+ * What is received may wait for a CPU. Behind it goes a packet to a socket of
+ * the host's: when that has got it, the others have been judged.
+ */
+void wire_settle(struct world *world)
+{
+	const struct recipe recipe = {.src = PEER4, .dst = HOST4, .protocol = UDP, .sport = 80, .dport = PORT_LATER};
+	struct pollfd poll_fd = {.fd = world_socket(world->ns.fd, AF_INET, SOCK_DGRAM, 0), .events = POLLIN};
+	static struct packet later;
+	struct sockaddr_storage ss;
+	struct addr addr;
+
+	addr_parse(HOST4, &addr);
+	addr_to_sockaddr(&addr, PORT_LATER, &ss);
+	if (bind(poll_fd.fd, (struct sockaddr *)&ss, sizeof(struct sockaddr_in)) < 0)
+		tap_bail("bind");
+	packet_make(&later, &recipe);
+	if (!wire_send(world, &later) || poll(&poll_fd, 1, WAIT_MS) <= 0)
+		tap_bail("what follows on the wire");
+	close(poll_fd.fd);
 }
 
 /**

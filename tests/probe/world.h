@@ -31,6 +31,7 @@
 #define PORT_UNHELD 5003 /* slice 1, open */
 #define PORT_LOCAL 5010  /* slice 2, which is local, held, open */
 #define PORT_HOST 6000   /* nobody's, but `open` says open */
+#define PORT_LATER 6001  /* nobody's: for what follows */
 /* Proxied prefixes, with the rows behind STEER_ADDRESSES_MAX: all ports are SLICE_WHOLE's, of which those above are held and open, or not */
 #define PROXIED4 "198.51.100.64/28"
 #define PROXIED6 "2001:db8:9::/64"
@@ -41,6 +42,7 @@
 #define SLICE_WHOLE 3 /* may send fragments */
 
 #define SHARE 512
+#define WAIT_MS 10000 /* for what must happen: only a probe that fails waits so long */
 
 struct world {
 	struct netns ns;
@@ -56,6 +58,7 @@ struct world *world_make(enum conf_attach mode, unsigned mtu);
 void world_free(struct world *world);
 void world_steer(struct world *world);
 void world_proxy(struct world *world);
+void world_alive(void);
 void world_stale(void);
 int world_probe(unsigned mtu, void (*checks)(struct world *world));
 void world_shell(int ns, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -67,6 +70,7 @@ bool wire_send_frame(struct world *world, const struct packet *packet, const uin
 bool wire_send(struct world *world, const struct packet *packet);
 bool wire_gets(struct world *world, const struct packet *packet);
 bool wire_silent(struct world *world, const struct packet *packet);
+void wire_settle(struct world *world);
 bool tun_send(struct world *world, const struct packet *packet);
 bool tun_gets(struct world *world, const struct packet *packet);
 bool tun_silent(struct world *world, const struct packet *packet);

@@ -224,7 +224,7 @@ def test_in():
 
 def answer_ping(pair, villain, address, peer):
     """One echo request of a real ping with identifier 7, and its answer by the flow."""
-    ping = pair.peer.popen("ping", "-e", "7", "-c", "1", "-W", "10", address, stdout=-3)
+    ping = pair.peer.popen("ping", "-e", "7", "-c", "1", "-W", "50", address, stdout=-3)
     request = gets(villain, lambda p: p.type in (8, 128))
     tap.check(request and request.dst == address, f"{address}: no request: {request}")
     sequence = struct.unpack("!H", request.body[6:8])[0]

@@ -47,14 +47,13 @@ def held(pair, ports, expected, kinds=KINDS, text=""):
 
 def wait_held(pair, port, expected, kind=KINDS[1]):
     """Waits until a port is held, or free."""
-    for _ in range(500):
+    def is_held():
         sock = taken(pair, *kind, port)
         if sock:
             sock.close()
-        if (sock is None) == expected:
-            return
-        threading.Event().wait(0.02)
-    raise tap.Failure(f"port {port} does not become {'held' if expected else 'free'}")
+        return sock is None
+
+    tap.until(lambda: is_held() == expected, f"port {port} does not become {'held' if expected else 'free'}")
 
 
 def test_from_the_start():

@@ -540,9 +540,7 @@ def walk(relay, clients, rng, steps):
 
 def test_walk():
     """Opens, closes and packets at random: each flow reads exactly what the model says, and nothing is left in the end."""
-    seed = int(os.environ.get("SAFERAW_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
-    tap.diagnose(f"SAFERAW_TEST_SEED={seed}")
-    rng = random.Random(seed)
+    rng = random.Random(int(os.environ.get("SAFERAW_TEST_SEED", 1)))  # the same walk each time, or another
     with Monitor([Slice(users=("games", "news", "man"), sniff_users=("man",))]) as relay:
         clients = {name: relay.client(name) for name in ("games", "news", "man")}
         fds = relay.fds()

@@ -250,9 +250,9 @@ def test_terminal():
         def say(keys, text):
             nonlocal said
             os.write(terminal, keys)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while text not in said:
-                tap.check(time.monotonic() < deadline and select.select([terminal], [], [], 20)[0], f"no {text} in {said}")
+                tap.check(time.monotonic() < deadline and select.select([terminal], [], [], PATIENCE)[0], f"no {text} in {said}")
                 said += os.read(terminal, 1000)
 
         say(b"", b"ready")

@@ -98,12 +98,14 @@ def test_links():
         tap.check("saferaw_link" not in stats(relay.directory, "--openmetrics", *argv), "metrics of links without one")
         client.link(count=32)
         other.link(count=16)
-        for port in range(1, 11):  # the pool has room for eight
+        for port in range(1, 9):  # as many as the pool has room for
             relay.from_link(1, packets.udp(HERE, FAR, port, 80))
-            sent = relay.sent(0.2)
-            if sent:
-                relay.arrive(packets.udp(FAR, HERE, 80, struct.unpack_from("!H", sent, 20)[0]))
-                tap.check(relay.to_link(), "no answer")
+            relay.arrive(packets.udp(FAR, HERE, 80, struct.unpack_from("!H", relay.sent(), 20)[0]))
+            tap.check(relay.to_link(), "no answer")
+        for port in (9, 10):
+            relay.from_link(1, packets.udp(HERE, FAR, port, 80))
+        tap.check(relay.wait(lambda: client.links()[0]["exhausted"] == 2), "not counted")
+        tap.equal(relay.sent(0.02), None, "what came out without room")
         struct.pack_into("=QQQQ", relay.link_traffic, monitor.LINK_TRAFFIC, 8, 2000, 10, 700)
         struct.pack_into("=Q", relay.link_traffic, monitor.LINK_TRAFFIC + 64 + 8, 3)
         get, link = metrics(relay.directory, *argv), {"slice": "one", "link": "1", "uid": str(pwd.getpwnam("games").pw_uid)}

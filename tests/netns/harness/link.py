@@ -19,6 +19,8 @@ PACKET_TUN, TO_LINK = 1, 2
 GATEWAY4, GATEWAY6, GATEWAY_MAC = "169.254.0.1", "fe80::1", "02:00:00:00:ff:ff"
 CLASSES = 3
 PYTHON = "/usr/bin/python3"  # one that every user may start
+# Words for ping(8) until there are two replies. With a count alone it waits for the last one no longer than between two requests.
+TWICE = ("-c2", "-i.2", "-w50")
 # What runs inside: makes a control socket there, connects, says so, and waits until its input ends
 INSIDE = """
 import os, socket, sys
@@ -130,6 +132,10 @@ class Tenant:
         done = self.run("ip", "-j", "link", "show", "dev", name, check=False)
         rows = json.loads(done) if done else []
         return rows[0]["ifindex"] if rows else 0
+
+    def lost(self, name="eth0"):
+        """How many packets that were sent the kernel had no room for before they came out at the host's end."""
+        return json.loads(self.run("ip", "-j", "-s", "link", "show", "dev", name))[0]["stats64"]["tx"]["dropped"]
 
     def close(self):
         """Ends the client, and with it its namespaces."""

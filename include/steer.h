@@ -136,6 +136,9 @@ struct steer_link_ports {
  */
 #define STEER_TAP_PREFIX {0x02, 0x00, 0x00, 0x00}
 
+/* The hardware address behind which everybody is for the programs of a link */
+#define STEER_GATEWAY_MAC {0x02, 0x00, 0x00, 0x00, 0xff, 0xff}
+
 /* Inside a link these stand for the host itself, whose own address is the client's there (RFC 7600 reserves the first) */
 #define STEER_MAPPED4 0xc0000008 /* 192.0.0.8, host byte order */
 #define STEER_MAPPED6_TOP 0x0064ff9b00010000 /* 64:ff9b:1::8 */

@@ -37,8 +37,7 @@
 #define ND_ANSWERED 0x60      /* solicited, override */
 #define ND_HOPS 255
 
-/* The hardware address behind which everybody is */
-static const __u8 gateway_mac[ETH_ALEN] = {0x02, 0, 0, 0, 0xff, 0xff};
+static const __u8 gateway_mac[ETH_ALEN] = STEER_GATEWAY_MAC;
 
 struct arp {
 	__be16 hardware, protocol;

@@ -35,6 +35,7 @@
 
 #include "cmd.h"
 #include "run.h"
+#include "steer.h"
 
 #define DEVICE "eth0"
 #define ROOM 512 /* bytes: enough for every request here */
@@ -43,7 +44,7 @@
 
 static const uint8_t gateway4[4] = {169, 254, 0, 1};
 static const uint8_t gateway6[16] = {0xfe, 0x80, [15] = 1};
-static const uint8_t gateway_mac[6] = {0x02, 0, 0, 0, 0xff, 0xff};
+static const uint8_t gateway_mac[6] = STEER_GATEWAY_MAC;
 
 /* A request that is being made */
 union request {

@@ -243,9 +243,7 @@ def test_monitor_killed():
         broker.start()
         thread.join()
         tap.equal(villain.reserve(40001), 0, "a port is held")
-        local = pair.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        local.bind((HOST4, 9))
-        local.settimeout(PATIENCE)
+        local = pair.host.bound(HOST4, 9)
         villain.write(packets.udp(HOST4, HOST4, 40001, 9, b"while the monitor lives"))
         tap.equal(local.recv(100), b"while the monitor lives", "what the host's socket gets")
         # the rogue itself dies with the monitor; its fds live on here, in other hands

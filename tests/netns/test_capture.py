@@ -83,9 +83,7 @@ def exchange(pair, client):
     """A datagram out and back over each family, as a flow of the client's; returns the flow."""
     flow = client.open(UDP, port=40000)
     for here, there in ((HOST4, PEER4), (HOST6, PEER6)):
-        with pair.peer.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_DGRAM) as echo:
-            echo.bind((there, 7))
-            echo.settimeout(PATIENCE)
+        with pair.peer.bound(there, 7) as echo:
             flow.send(packets.udp(here, there, 40000, 7, b"there and back"))
             data, back = echo.recvfrom(100)
             echo.sendto(data, back)

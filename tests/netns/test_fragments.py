@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Fragments: sent by slices that may, received by everybody; what a fragment could smuggle stays off the wire."""
 
-import socket
 import time
 
 from harness import PATIENCE, packets, proto, tap
 from harness.broker import Broker, slice_section
-from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair, family_of
+from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness
 
 MAY = slice_section(extra="fragments = yes") + slice_section("two", ("news",), "41000-41999")
@@ -21,20 +20,12 @@ def pieces(whole, ident):
     return [packets.fragment(whole, start, stop, ident) for start, stop in ((0, 1024), (1024, 2048), (2048, None))]
 
 
-def receiver(namespace, address, port):
-    """A UDP socket that waits five seconds."""
-    sock = namespace.socket(family_of(address), socket.SOCK_DGRAM)
-    sock.bind((address, port))
-    sock.settimeout(PATIENCE)
-    return sock
-
-
 def test_whole_datagrams():
     """The peer's kernel puts together what a flow sends in fragments; a flow gets what the peer's kernel sends so, as it came."""
     with Pair() as pair, Broker(pair.host, MAY) as broker:
         client = proto.Client(broker.slice(), "games")
         for number, (here, there) in enumerate(PLACES):
-            flow, peer = client.open(proto.UDP, local=here, port=40001), receiver(pair.peer, there, 5000)
+            flow, peer = client.open(proto.UDP, local=here, port=40001), pair.peer.bound(there, 5000)
             whole = packets.udp(here, there, 40001, 5000, TEXT)
             for packet in pieces(whole, 77 + number):
                 flow.send(packet)
@@ -52,7 +43,7 @@ def test_local():
         client, other = proto.Client(broker.slice(), "games"), proto.Client(broker.slice("two"), "news")
         for number, (here, _) in enumerate(PLACES):
             flow, theirs = client.open(proto.UDP, local=here, port=40001), other.open(proto.UDP, local=here, port=41001)
-            sock = receiver(pair.host, here, 5000)
+            sock = pair.host.bound(here, 5000)
             for packet in pieces(packets.udp(here, here, 40001, 41001, TEXT), 10 + number):
                 flow.send(packet)
                 tap.equal(theirs.recv(), packet, "a fragment between flows")
@@ -72,7 +63,7 @@ def test_sniffer():
     with Pair() as pair, Broker(pair.host, MAY) as broker:
         client = proto.Client(broker.slice(), "games")
         for number, (here, there) in enumerate(PLACES):
-            flow, peer = client.open(proto.UDP, local=here, port=40001), receiver(pair.peer, there, 5000)
+            flow, peer = client.open(proto.UDP, local=here, port=40001), pair.peer.bound(there, 5000)
             sniffers = [client.open(proto.UDP, local=here, port=40001, remote=remote, remote_port=port, kind=proto.SNIFFER)
                         for remote, port in ((None, 0), (there, 5000), (there, 5001))]
             sent = pieces(packets.udp(here, there, 40001, 5000, TEXT), 50 + number)
@@ -91,7 +82,7 @@ def test_not_for_everybody():
     with Pair() as pair, Broker(pair.host, MAY) as broker:
         client, other = proto.Client(broker.slice(), "games"), proto.Client(broker.slice("two"), "news")
         flow, theirs = client.open(proto.UDP, local=HOST4, port=40001), other.open(proto.UDP, local=HOST4, port=41001)
-        peer = receiver(pair.peer, PEER4, 5000)
+        peer = pair.peer.bound(PEER4, 5000)
 
         def send(conversation, sender, port, ident, refused):
             """Sends a datagram in pieces and another in one; the peer gets the second alone when fragments are refused."""

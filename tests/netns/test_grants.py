@@ -75,9 +75,7 @@ def test_tunnel():
                 continue
             client = proto.Client(broker.slice(), "games")
             flow = client.open_grant(packets.GRE, 1001, local=host)
-            server = pair.peer.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            server.bind(("10.9.0.2", 7))
-            server.settimeout(PATIENCE)
+            server = pair.peer.bound("10.9.0.2", 7)
             flow.send(packets.gre(host, peer, 1001, packets.udp("10.9.0.1", "10.9.0.2", 5000, 7, b"through")))
             data, where = server.recvfrom(100)
             tap.equal((data, where), (b"through", ("10.9.0.1", 5000)), "what came through")

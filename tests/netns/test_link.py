@@ -41,9 +41,7 @@ def devices(namespace):
 
 def listener(namespace, family, address, port=0, kind=socket.SOCK_STREAM):
     """A socket that listens."""
-    sock = namespace.socket(family, kind)
-    sock.bind((address, port))
-    sock.settimeout(PATIENCE)
+    sock = namespace.bound(address, port, kind)
     if kind == socket.SOCK_STREAM:
         sock.listen()
     return sock

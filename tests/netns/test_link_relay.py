@@ -106,9 +106,9 @@ class World:
         self.broker = Broker(self.host, *(sections or (slice_section(),)))
         self.running = []
 
-    def guest(self, user="games", **more):
-        """A user's namespace with a link."""
-        guest = Guest(self.broker.slice(), user)
+    def guest(self, user="games", of="one", **more):
+        """A user's namespace with a link of a slice."""
+        guest = Guest(self.broker.slice(of), user)
         self.running.append(guest)
         guest.link(**more)
         return guest
@@ -239,9 +239,7 @@ def test_errors():
 def test_fragments():
     """Large pings, in fragments both ways; without the right they do not leave."""
     with World(slice_section(extra="fragments = yes"), slice_section("two", ("news",), "42000-42999")) as world:
-        guest, other = world.guest(), Guest(world.broker.slice("two"), "news")
-        world.running.append(other)
-        other.link()
+        guest, other = world.guest(), world.guest("news", "two")
         for _, far, _, _, _ in FAMILIES:
             check("2 received" in guest.run("ping", *TWICE, "-s4000", "-e", "777", far), f"ping {far}")
             check("0 received" in other.run("ping", "-c1", "-W1", "-s4000", "-e", "777", far, check=False), f"ping {far}")
@@ -252,9 +250,7 @@ def test_fragments():
 def test_host():
     """The host's own services at their alias, for a slice that is local; refused for another."""
     with World(slice_section(extra="local = yes"), slice_section("two", ("news",), "42000-42999")) as world:
-        guest, other = world.guest(), Guest(world.broker.slice("two"), "news")
-        world.running.append(other)
-        other.link()
+        guest, other = world.guest(), world.guest("news", "two")
         equal((guest.granted.local, other.granted.local), (True, False), "local")
         lo = guest.granted.blocks[0][0]
         for host, _, alias, _, family in FAMILIES:
@@ -309,9 +305,7 @@ def test_two():
 def test_flood():
     """A link that floods the relay loses its own packets, counted; one of another slice loses none of its translated ones."""
     with World(slice_section(), slice_section("two", ("news",), "42000-42999")) as world:
-        guest, other = world.guest(), Guest(world.broker.slice("two"), "news")
-        world.running.append(other)
-        other.link()
+        guest, other = world.guest(), world.guest("news", "two")
         world.echo(world.far, socket.AF_INET, socket.SOCK_DGRAM, FAR4, 5000)
         frame = bytes.fromhex("02000000ffff0200000000010800") + packets.udp(HOST4, FAR4, 777, 5001)
         flood = guest.popen(PYTHON, "-c", FLOOD, frame.hex(), "2", stdout=-1, text=True)

@@ -4,19 +4,11 @@
 
 import socket
 
-from harness import PATIENCE, packets, proto, tap
+from harness import packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, Pair, family_of
 
 ADDRESSES = (HOST4, HOST6)
-
-
-def udp_server(namespace, address, port):
-    """A bound kernel UDP socket."""
-    server = namespace.socket(family_of(address), socket.SOCK_DGRAM)
-    server.bind((address, port))
-    server.settimeout(PATIENCE)
-    return server
 
 
 def test_local_yes():
@@ -27,7 +19,7 @@ def test_local_yes():
             pair.host.sysctl("net/ipv4/conf/all/rp_filter", rp_filter)
             for address in ADDRESSES:
                 flow = client.open(proto.UDP, local=address, port=40001)
-                server = udp_server(pair.host, address, 5000)
+                server = pair.host.bound(address, 5000)
                 flow.send(packets.udp(address, address, 40001, 5000, b"hello host"))
                 data, where = server.recvfrom(100)
                 tap.equal((data, where[:2]), (b"hello host", (address, 40001)), f"rp_filter {rp_filter}")
@@ -44,7 +36,7 @@ def test_local_no():
         free = proto.Client(broker.slice("two"), "news")
         for count, address in enumerate(ADDRESSES, 1):
             flow, marker = client.open(proto.UDP, local=address, port=40001), free.open(proto.UDP, local=address, port=41001)
-            server = udp_server(pair.host, address, 5000)
+            server = pair.host.bound(address, 5000)
             flow.send(packets.udp(address, address, 40001, 5000, b"hello host"))
             marker.send(packets.udp(address, address, 41001, 5000, b"marker"))
             tap.equal(server.recv(100), b"marker", "what the server got first")

@@ -6,7 +6,7 @@ import errno
 import socket
 import struct
 
-from harness import PATIENCE, packets, proto, tap
+from harness import packets, proto, tap
 from harness import broker as broker_harness
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Namespace, Pair, connect, family_of
@@ -206,9 +206,7 @@ def test_fragments_in():
             got = [packets.Packet(flow.recv()) for _ in range(3)]
             tap.check(all(packet.fragment and packet.size <= 1500 for packet in got), f"fragments: {got}")
             tap.equal(sum(len(packet.body) for packet in got), 4008, "bytes in all")
-            receiver = pair.host.socket(family_of(source), socket.SOCK_DGRAM)
-            receiver.bind((source, 40002))
-            receiver.settimeout(PATIENCE)
+            receiver = pair.host.bound(source, 40002)
             sender.sendto(b"z" * 4000, (source, 40002))
             tap.equal(len(receiver.recv(8000)), 4000, "the host's own datagram")
             tap.equal(flow.drain(), [], "what the flow got besides")

@@ -47,10 +47,7 @@ def next_with(flow, body):
 
 def lite_socket(namespace, address, port=0):
     """A bound UDP-Lite socket of the kernel's."""
-    sock = namespace.socket(family_of(address), socket.SOCK_DGRAM, packets.UDPLITE)
-    sock.bind((address, port))
-    sock.settimeout(PATIENCE)
-    return sock
+    return namespace.bound(address, port, protocol=packets.UDPLITE)
 
 
 def test_every_port_protocol():

@@ -15,10 +15,8 @@ BOTH = ((HOST4, PEER4), (HOST6, PEER6))
 
 def exchange(host, peer, address, port):
     """A TCP conversation between kernel sockets, peer to host: True when it works both ways."""
-    listener = host.socket(family_of(address), socket.SOCK_STREAM)
-    listener.bind((address, port))
+    listener = host.bound(address, port, socket.SOCK_STREAM)
     listener.listen()
-    listener.settimeout(PATIENCE)
     client = peer.socket(family_of(address), socket.SOCK_STREAM)
     client.settimeout(PATIENCE)
     client.connect((address, port))
@@ -58,9 +56,7 @@ def test_outside():
         client = proto.Client(broker.slice(), "games")
         flow = client.open(proto.UDP, port=40001)
         for source, target in BOTH:
-            receiver = pair.peer.socket(family_of(target), socket.SOCK_DGRAM)
-            receiver.bind((target, 5000))
-            receiver.settimeout(PATIENCE)
+            receiver = pair.peer.bound(target, 5000)
             sender = pair.host.socket(family_of(source), socket.SOCK_DGRAM)
             sender.settimeout(PATIENCE)
             sender.sendto(b"x" * 4000, (target, 5000))  # fragments too

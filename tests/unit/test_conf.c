@@ -2,8 +2,7 @@
 /*
  * test_conf.c: what a configuration may say, and what is said about one that is wrong
  *
- * Every configuration is written to a directory of its own and loaded. Errors are
- * compared whole, with the directory left out; the order is that of the report.
+ * Errors are compared whole; the order is that of the report.
  */
 #include <check.h>
 #include <stdio.h>
@@ -12,12 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "conf.h"
+#include "conf_world.h"
 #include "suite.h"
 #include "util.h"
 
-#define MAIN "saferaw.conf"
-#define DROP_IN MAIN ".d/"
 #define OVERFLOW(key, name)                                                                                          \
 	key ": \"" name "\" is the kernel's overflow id (65534), which unmapped users of other user namespaces "     \
 	    "appear as too; it needs overflow_id = yes\n"
@@ -28,83 +25,6 @@
 	"10." a ".0.0/24, 10." a ".1.0/24, 10." a ".2.0/24, 10." a ".3.0/24, 10." a ".4.0/24, 10." a                 \
 	".5.0/24, 10." a ".6.0/24, 10." a ".7.0/24"
 #define PREFIXES EIGHT("1") ", " EIGHT("2") ", " EIGHT("3") ", " EIGHT("4")
-
-static char dir[] = "/tmp/test_conf.XXXXXX";
-static char errors[65536];
-
-/**
- * put() - write a file into the test's directory
- * @name: file
- * @text: content; a user that every system has is put in front for the relay
- */
-static void put(const char *name, const char *text)
-{
-	char path[256];
-	FILE *fp;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fp = fopen(path, "w");
-	ck_assert_ptr_nonnull(fp);
-	fputs(strcmp(name, MAIN) != 0 ? "" : "relay_user = daemon ", fp);
-	fputs(text, fp);
-	ck_assert_int_eq(fclose(fp), 0);
-	ck_assert_int_eq(chmod(path, 0644), 0);
-}
-
-/**
- * collect() - the report: append an error without the directory
- * @line: error
- * @arg: the number of errors
- */
-static void collect(const char *line, void *arg)
-{
-	size_t n = strlen(errors);
-	const char *at;
-
-	while ((at = strstr(line, dir))) {
-		n += (size_t)snprintf(errors + n, sizeof(errors) - n, "%.*s", (int)(at - line), line);
-		line = at + strlen(dir) + 1;
-	}
-	snprintf(errors + n, sizeof(errors) - n, "%s\n", line);
-	++*(unsigned *)arg;
-}
-
-/**
- * load() - load what put() wrote
- *
- * Return: as conf_load(); `errors` has what was reported
- */
-static struct conf *load(void)
-{
-	char path[256];
-	unsigned n = 0;
-	struct conf *conf;
-
-	errors[0] = '\0';
-	snprintf(path, sizeof(path), "%s/" MAIN, dir);
-	conf = conf_load(path, collect, &n);
-	ck_assert(!conf == (n > 0));
-	return conf;
-}
-
-/** setup() - a directory for the test */
-static void setup(void)
-{
-	char path[256];
-
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/" DROP_IN, dir);
-	ck_assert_int_eq(chmod(dir, 0755) | mkdir(path, 0755), 0);
-}
-
-/** teardown() - remove it */
-static void teardown(void)
-{
-	char command[300];
-
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	ck_assert_int_eq(system(command), 0);
-}
 
 /* One slice that is right, to be made wrong */
 #define SLICE(rest) "slice \"a\" { tcp = 40000-40009 users = root " rest " }"
@@ -505,10 +425,10 @@ START_TEST(drop_ins)
 	struct conf *conf;
 
 	put(MAIN, "grace = 1\n" SLICE(""));
-	put(DROP_IN "20-b.conf", "slice b { tcp = 5000 users = root netns = x } grace = 3");
-	put(DROP_IN "10-x.conf", "netns x { path = /x } grace = 2 quarantine = 4");
-	put(DROP_IN "30-ignored.conf.bak", "nonsense");
-	put(DROP_IN ".hidden.conf", "nonsense");
+	put(DROP_INS "20-b.conf", "slice b { tcp = 5000 users = root netns = x } grace = 3");
+	put(DROP_INS "10-x.conf", "netns x { path = /x } grace = 2 quarantine = 4");
+	put(DROP_INS "30-ignored.conf.bak", "nonsense");
+	put(DROP_INS ".hidden.conf", "nonsense");
 	conf = load();
 	ck_assert_str_eq(errors, "");
 	ck_assert_uint_eq(conf->grace_ms, 3);
@@ -524,19 +444,19 @@ END_TEST
 START_TEST(bad_drop_ins)
 {
 	put(MAIN, "\n" SLICE(""));
-	put(DROP_IN "b.conf", "\n\n" SLICE("netns = y"));
-	put(DROP_IN "a.conf", "\n\n\nslice c { tcp = 40001 users = root }");
+	put(DROP_INS "b.conf", "\n\n" SLICE("netns = y"));
+	put(DROP_INS "a.conf", "\n\n\nslice c { tcp = 40001 users = root }");
 	conf_free(load());
-	ck_assert_str_eq(errors, DROP_IN
-			 "b.conf:3: slice \"a\" is defined already at " MAIN ":2\n" DROP_IN
+	ck_assert_str_eq(errors, DROP_INS
+			 "b.conf:3: slice \"a\" is defined already at " MAIN ":2\n" DROP_INS
 			 "a.conf:4: slice \"c\": tcp 40001-40001 overlaps 40000-40009 of slice \"a\" (" MAIN ":2)\n");
 	/* a name that is missing may be in the rest of a file that broke off */
 	put(MAIN, "\n" SLICE("netns = x"));
-	put(DROP_IN "a.conf", "\"");
-	put(DROP_IN "b.conf", "nonsense");
+	put(DROP_INS "a.conf", "\"");
+	put(DROP_INS "b.conf", "nonsense");
 	conf_free(load());
-	ck_assert_str_eq(errors, DROP_IN "a.conf:1: string is not closed on its line\n" DROP_IN
-					 "b.conf:1: no such option 'nonsense'\n");
+	ck_assert_str_eq(errors, DROP_INS "a.conf:1: string is not closed on its line\n" DROP_INS
+					  "b.conf:1: no such option 'nonsense'\n");
 }
 END_TEST
 
@@ -558,8 +478,8 @@ START_TEST(relay_users)
 	put(MAIN, "");
 	for (i = 0; i < ARRAY_SIZE(users); i++) {
 		snprintf(text, sizeof(text), "\n\nrelay_user = %s", users[i].user);
-		snprintf(expected, sizeof(expected), DROP_IN "u.conf:3: %s\n", users[i].error);
-		put(DROP_IN "u.conf", text);
+		snprintf(expected, sizeof(expected), DROP_INS "u.conf:3: %s\n", users[i].error);
+		put(DROP_INS "u.conf", text);
 		conf_free(load());
 		ck_assert_str_eq(errors, expected);
 	}
@@ -571,7 +491,7 @@ START_TEST(files)
 	char path[256], d[256];
 
 	snprintf(path, sizeof(path), "%s/" MAIN, dir);
-	snprintf(d, sizeof(d), "%s/" DROP_IN, dir);
+	snprintf(d, sizeof(d), "%s/" DROP_INS, dir);
 	conf_free(load());
 	ck_assert_str_eq(errors, MAIN ": cannot open: No such file or directory\n");
 	put(MAIN, "");
@@ -648,9 +568,9 @@ START_TEST(as_many_as_can_be)
 	conf_free(load());
 	ck_assert_str_eq(errors, MAIN ":65: more than 64 netns\n");
 	put_many(false, 64);
-	put(DROP_IN "a.conf", SLICE(""));
+	put(DROP_INS "a.conf", SLICE(""));
 	conf_free(load());
-	ck_assert_str_eq(errors, DROP_IN "a.conf:1: more than 64 netns\n");
+	ck_assert_str_eq(errors, DROP_INS "a.conf:1: more than 64 netns\n");
 }
 END_TEST
 
@@ -684,7 +604,7 @@ static Suite *conf_suite(void)
 	Suite *suite = suite_create("conf");
 	TCase *tcase = tcase_create("conf");
 
-	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_checked_fixture(tcase, world_begin, world_end);
 	tcase_add_loop_test(tcase, bad_ones, 0, ARRAY_SIZE(bad));
 	tcase_add_loop_test(tcase, good_ones, 0, ARRAY_SIZE(good));
 	tcase_add_test(tcase, defaults);

@@ -88,23 +88,30 @@ static const uint8_t protocols[2][PROTOCOLS] = {
 	{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_DCCP, IPPROTO_ICMPV6},
 };
 
+/** fill_header_alone() - filling in a source changes nothing behind the IP header */
+static void fill_header_alone(struct packet *p, const struct addr *source)
+{
+	const struct packet before = *p;
+	struct pkt pkt;
+
+	ck_assert_int_eq(packet_parse(&pkt, p, false), VERDICT_PASS);
+	pkt_fill(p->b, &pkt, source, 9);
+	ck_assert_mem_eq(p->b + pkt.transport, before.b + pkt.transport, p->len - pkt.transport);
+	ck_assert_int_eq(packet_parse(&pkt, p, false), VERDICT_PASS);
+	ck_assert(addr_eq(&pkt.src, source));
+}
+
 /* No pseudo-header: a filled-in source leaves an SCTP packet's own part as it is */
 START_TEST(fill_sctp)
 {
 	const unsigned version = versions[_i];
 	struct addr source = addr(local(version));
-	struct packet p, before;
-	struct pkt pkt;
+	struct packet p;
 
 	packet_ip(&p, version, version == 4 ? "0.0.0.0" : "::", remote(version), IPPROTO_SCTP);
 	packet_sctp(&p, 4000, 53);
 	packet_end(&p);
-	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
-	before = p;
-	pkt_fill(p.b, &pkt, &source, 9);
-	ck_assert_mem_eq(p.b + pkt.transport, before.b + pkt.transport, p.len - pkt.transport);
-	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
-	ck_assert(addr_eq(&pkt.src, &source));
+	fill_header_alone(&p, &source);
 }
 END_TEST
 
@@ -186,8 +193,7 @@ START_TEST(fill_later_fragment)
 {
 	const unsigned version = versions[_i];
 	struct addr source = addr(local(version));
-	struct packet p, before;
-	struct pkt pkt;
+	struct packet p;
 
 	packet_ip(&p, version, version == 4 ? "0.0.0.0" : "::", remote(version), version == 4 ? IPPROTO_TCP : 44);
 	if (version == 4)
@@ -197,12 +203,7 @@ START_TEST(fill_later_fragment)
 	packet_add(&p, &source, sizeof(source)); /* anything: some other part of the segment */
 	packet_add(&p, &source, sizeof(source));
 	packet_end(&p);
-	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
-	before = p;
-	pkt_fill(p.b, &pkt, &source, 9);
-	ck_assert_mem_eq(p.b + pkt.transport, before.b + pkt.transport, p.len - pkt.transport);
-	ck_assert_int_eq(packet_parse(&pkt, &p, false), VERDICT_PASS);
-	ck_assert(addr_eq(&pkt.src, &source));
+	fill_header_alone(&p, &source);
 }
 END_TEST
 

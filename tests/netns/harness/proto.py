@@ -185,8 +185,9 @@ class Client:
         kind, flow, address = struct.unpack_from("=IxxxxQ16s", self.events.pop(0), 8)
         return kind, flow, unmapped(address)
 
-    def open(self, protocol, local=None, port=0, remote=None, remote_port=0, count=1, flags=0, family=None, kind=CONSUMER):
-        """Opens a flow; local may be a prefix."""
+    def open(self, protocol, local=None, port=0, remote=None, remote_port=0, count=1, flags=0, family=None, kind=CONSUMER,
+             number=0, key=0):
+        """Opens a flow; local may be a prefix, number and key are of a protocol without ports."""
         if family is None:
             family = socket.AF_UNSPEC
             for text in (local, remote):
@@ -195,7 +196,7 @@ class Client:
         self.ident += 1
         local, bits = prefixed(local)
         self.socket.send(OPEN_GRANT.pack(OPEN, OPEN_GRANT.size, self.ident, kind, protocol, family, flags, port, count,
-                                         local, mapped(remote), remote_port, 0, bits, 0))
+                                         local, mapped(remote), remote_port, number, bits, key))
         return self.opened(flags)
 
     def opened(self, flags):
@@ -247,18 +248,9 @@ class Client:
                 rows.append((kind, inner, outer, remote_port, unmapped(local), unmapped(remote), data[offset + 1]))
                 last = (kind, outer)
 
-    def open_grant(self, number, key=0, local=None, remote=None, flags=0, family=None, kind=CONSUMER, port=0, count=1):
+    def open_grant(self, number, key=0, **more):
         """Opens a flow of a protocol without ports."""
-        if family is None:
-            family = socket.AF_UNSPEC
-            for text in (local, remote):
-                if text:
-                    family = socket.AF_INET6 if ":" in text else socket.AF_INET
-        self.ident += 1
-        local, bits = prefixed(local)
-        self.socket.send(OPEN_GRANT.pack(OPEN, OPEN_GRANT.size, self.ident, kind, GRANT, family, flags, port, count,
-                                         local, mapped(remote), 0, number, bits, key))
-        return self.opened(flags)
+        return self.open(GRANT, number=number, key=key, **more)
 
     def stats(self, flow=0):
         """A dict: rx_packets, rx_bytes, tx_packets, tx_bytes, grants, refusals, rx {reason: n}, tx {reason: n}, steer [n]."""

@@ -13,6 +13,8 @@ import os
 import socket
 import subprocess
 
+from . import PATIENCE
+
 HOST4, PEER4 = "192.0.2.1", "192.0.2.2"
 HOST6, PEER6 = "2001:db8::1", "2001:db8::2"
 CLONE_NEWNET = 0x40000000
@@ -70,6 +72,13 @@ class Namespace:
                 os._exit(99)  # nothing may go on in the wrong namespace
             os.close(home)
             os.close(there)
+
+    def bound(self, address, port=0, kind=socket.SOCK_DGRAM, protocol=0):
+        """A socket of this namespace with an address, on which nothing is waited for longer than PATIENCE."""
+        sock = self.socket(family_of(address), kind, protocol)
+        sock.bind((address, port))
+        sock.settimeout(PATIENCE)
+        return sock
 
     def socket(self, family, kind, protocol=0):
         """A socket of this namespace."""

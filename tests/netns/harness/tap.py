@@ -104,6 +104,12 @@ def judged(test, shared):
     return wrong
 
 
+def distinct(modes):
+    """Those of the ways to attach steering that are not the same here: without tcx (before Linux 6.6) auto is clsact."""
+    has_tcx = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 6)
+    return modes if has_tcx else modes[:1]
+
+
 def main(*tests, modes=("auto", "clsact"), shared=False):
     """Runs each test (a function without arguments; its doc string's first line names it) and prints TAP.
 
@@ -111,6 +117,7 @@ def main(*tests, modes=("auto", "clsact"), shared=False):
     names the one function to run. A test must leave nothing running, unless the tests share what runs.
     """
     begin()
+    modes = distinct(modes)
     only = os.environ.get("SAFERAW_TEST_ONLY")
     chosen = [test for test in tests if only in (None, test.__name__)]
     failed = 0

@@ -38,7 +38,6 @@
 #include "holds.h"
 #include "priv.h"
 #include "proxied.h"
-#include "reserve.h"
 #include "steering.h"
 #include "util.h"
 
@@ -52,6 +51,54 @@
 unsigned holds_families(int family)
 {
 	return family == AF_INET ? HOLDER_V4 : family == AF_INET6 ? HOLDER_V6 : HOLDER_BOTH;
+}
+
+/**
+ * holds_set_scope() - remember which addresses a slice has
+ * @r: table
+ * @slice: its configuration
+ *
+ * Return: 0, or -1 and ENOMEM
+ */
+int holds_set_scope(struct reserve *r, const struct conf_slice *slice)
+{
+	struct scope **scope = &r->scope[slice->number];
+
+	if (!*scope)
+		*scope = calloc(1, sizeof(**scope));
+	if (!*scope)
+		return -1;
+	(*scope)->addresses = slice->addresses;
+	memcpy((*scope)->address, slice->address, sizeof((*scope)->address));
+	return 0;
+}
+
+/**
+ * holds_owned() - whether a slice's configuration has a port on an address
+ * @ns: namespace
+ * @slice: configuration
+ * @class: protocol class
+ * @port: port
+ * @address: index, or PRIV_ANY_ADDRESS
+ */
+bool holds_owned(const struct netns *ns, const struct conf_slice *slice, unsigned class, uint16_t port,
+		 uint8_t address)
+{
+	unsigned i;
+
+	if (address != PRIV_ANY_ADDRESS && proxied_row(address))
+		return proxied_owns(ns, slice, address) && (class != CLASS_GRANT || grants_owns(ns, slice, port));
+	for (i = 0; i < slice->ranges; i++)
+		if (slice->range[i].class == class && slice->range[i].lo <= port && port <= slice->range[i].hi)
+			break;
+	if (i == slice->ranges && (class != CLASS_GRANT || !grants_owns(ns, slice, port)))
+		return false;
+	if (address == PRIV_ANY_ADDRESS || !slice->addresses)
+		return true;
+	for (i = 0; i < slice->addresses; i++)
+		if (addr_eq(&slice->address[i], &ns->address[address].addr))
+			return true;
+	return false;
 }
 
 /**

@@ -2,8 +2,9 @@
 /*
  * holds.h: the table of held ports
  *
- * Between reserve.c, which serves requests, holds.c, which keeps the table
- * right, and covers.c, which makes sockets for it.
+ * Between reserve.c, which serves requests, refit.c, which follows changes of
+ * addresses and configuration, holds.c, which keeps the table right, and
+ * covers.c, which makes sockets for it.
  */
 #ifndef SAFERAW_HOLDS_H
 #define SAFERAW_HOLDS_H
@@ -75,6 +76,8 @@ struct job {
 
 /* holds.c; sets of rows are masks by index in ns->address */
 unsigned holds_families(int family); /* HOLDER_ bits */
+int holds_set_scope(struct reserve *r, const struct conf_slice *slice);
+bool holds_owned(const struct netns *ns, const struct conf_slice *slice, unsigned class, uint16_t port, uint8_t address);
 uint64_t holds_rows(const struct netns *ns, unsigned families, const struct scope *scope, bool present);
 uint64_t holds_claim(const struct netns *ns, unsigned slice, uint8_t address, uint8_t family);
 uint64_t holds_claims(const struct port *port);

@@ -12,80 +12,18 @@
  * up again, nobody else can. Deadlines are rounded up to a tenth of a second,
  * so that many closings do not mean as many sweeps over what waits.
  *
- * After a reload a hold may be outside its slice's configuration. Without
- * references it goes at once. With them it becomes stale: no claim, no cover,
- * in nobody's way, but there until the relay, which learns of the reload
- * later, has released it: a relay that releases what it does not hold is
- * taken for an enemy.
- *
- * With "hold = always" a slice has a standing hold on each of its ports, which
- * no flow knows of: the sockets are there from the start, and what a flow
- * acquires finds them made. Another socket on such a port does not keep the
- * slice from being served: it is named in the log, the rest is held, and the
- * next reload tries again.
+ * What becomes of holds when addresses or the configuration change is in refit.c.
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 
 #include "holds.h"
 #include "priv.h"
-#include "proxied.h"
 #include "reserve.h"
 #include "util.h"
 
 #define TICK_NS (100 * NS_PER_MS)
-#define SWEEP_MAX 4096       /* holds that end in one sweep: closing sockets takes time, and other work waits */
-#define FILES_FOR_OTHERS 256 /* than standing holds */
-
-/**
- * set_scope() - remember which addresses a slice has
- * @r: table
- * @slice: its configuration
- *
- * Return: 0, or -1 and ENOMEM
- */
-static int set_scope(struct reserve *r, const struct conf_slice *slice)
-{
-	struct scope **scope = &r->scope[slice->number];
-
-	if (!*scope)
-		*scope = calloc(1, sizeof(**scope));
-	if (!*scope)
-		return -1;
-	(*scope)->addresses = slice->addresses;
-	memcpy((*scope)->address, slice->address, sizeof((*scope)->address));
-	return 0;
-}
-
-/**
- * owns() - whether a slice's configuration has a port on an address
- * @ns: namespace
- * @slice: configuration
- * @class: protocol class
- * @port: port
- * @address: index, or PRIV_ANY_ADDRESS
- */
-static bool owns(const struct netns *ns, const struct conf_slice *slice, unsigned class, uint16_t port,
-		 uint8_t address)
-{
-	unsigned i;
-
-	if (address != PRIV_ANY_ADDRESS && proxied_row(address))
-		return proxied_owns(ns, slice, address) && (class != CLASS_GRANT || grants_owns(ns, slice, port));
-	for (i = 0; i < slice->ranges; i++)
-		if (slice->range[i].class == class && slice->range[i].lo <= port && port <= slice->range[i].hi)
-			break;
-	if (i == slice->ranges && (class != CLASS_GRANT || !grants_owns(ns, slice, port)))
-		return false;
-	if (address == PRIV_ANY_ADDRESS || !slice->addresses)
-		return true;
-	for (i = 0; i < slice->addresses; i++)
-		if (addr_eq(&slice->address[i], &ns->address[address].addr))
-			return true;
-	return false;
-}
+#define SWEEP_MAX 4096 /* holds that end in one sweep: closing sockets takes time, and other work waits */
 
 /**
  * check_request() - whether a request may be granted at all
@@ -110,7 +48,7 @@ static int check_request(const struct netns *ns, const struct conf_slice *slice,
 	if (!any && !(netns_has_row(ns, claim->address) && ns->address[claim->address].present))
 		return EADDRNOTAVAIL;
 	for (p = claim->lo; p <= claim->hi; p++)
-		if (!owns(ns, slice, claim->class, (uint16_t)p, claim->address)) {
+		if (!holds_owned(ns, slice, claim->class, (uint16_t)p, claim->address)) {
 			*port = (uint16_t)p;
 			return EACCES;
 		}
@@ -263,7 +201,7 @@ int reserve_acquire(struct netns *ns, const struct conf_slice *slice, const stru
 	unsigned p = claim->lo;
 	int rc = 0, error;
 
-	error = set_scope(ns->reserve, slice) < 0 ? ENOMEM : check_request(ns, slice, claim, port);
+	error = holds_set_scope(ns->reserve, slice) < 0 ? ENOMEM : check_request(ns, slice, claim, port);
 	if (error) {
 		errno = error;
 		return -1;
@@ -399,182 +337,6 @@ int reserve_sweep(struct netns *ns)
 		}
 	}
 	return due == UINT64_MAX ? -1 : (int)((due - now + NS_PER_MS - 1) / NS_PER_MS);
-}
-
-/**
- * extend() - after a change of addresses or scopes: claims, covers and marks anew
- * @ns: namespace
- *
- * What cannot be covered any more, because another socket has it by now, is
- * logged and stays unmarked.
- */
-static void extend(struct netns *ns)
-{
-	struct job job = {.best_effort = true, .limit = &ns->reserve->limit, .netns = ns->conf.name};
-	struct port *port, *next;
-	struct hold *hold;
-	int rc = 0;
-
-	for (port = LIST_FIRST(&ns->reserve->ports); port; port = LIST_NEXT(port, in_table)) {
-		LIST_FOREACH(hold, &port->holds, in_port)
-			if (!hold->stale)
-				hold->claim = holds_claim(ns, hold->slice, hold->address, hold->family);
-		if (!holder_for_all(port->class) && rc == 0)
-			rc = covers_plan_each(&job, ns, port, holds_claims(port));
-	}
-	if (rc == 0)
-		rc = covers_make(&job, ns);
-	if (rc < 0)
-		log_error("%s: cannot extend reservations: %m", ns->conf.name);
-	covers_finish(&job, ns->reserve, rc == 0);
-	for (port = LIST_FIRST(&ns->reserve->ports); port; port = next) {
-		next = LIST_NEXT(port, in_table);
-		holds_settle(ns, port);
-	}
-}
-
-/**
- * reserve_address_came() - an address is there now
- * @ns: namespace, its table of addresses up to date
- * @index: of the address
- */
-void reserve_address_came(struct netns *ns, unsigned index)
-{
-	(void)index;
-	extend(ns);
-}
-
-/**
- * stand_on() - a standing hold on one port
- * @ns: namespace
- * @slice: number
- * @class: protocol class
- * @number: port
- * @job: gets the sockets that are still to be made
- *
- * Return: 0, or -1 and ENOMEM
- */
-static int stand_on(struct netns *ns, unsigned slice, uint8_t class, uint16_t number, struct job *job)
-{
-	struct port *port = holds_port(ns, class, number);
-	struct hold *hold;
-
-	if (!port)
-		return -1;
-	LIST_FOREACH(hold, &port->holds, in_port)
-		if (hold->standing && hold->slice == slice)
-			break;
-	if (!hold) {
-		hold = calloc(1, sizeof(*hold));
-		if (!hold) {
-			holds_settle(ns, port);
-			return -1;
-		}
-		*hold = (struct hold){.port = port,
-				      .references = 1,
-				      .slice = slice,
-				      .uid = UINT32_MAX,
-				      .address = PRIV_ANY_ADDRESS,
-				      .family = AF_UNSPEC,
-				      .standing = true};
-		LIST_INSERT_HEAD(&port->holds, hold, in_port);
-	}
-	hold->claim = holds_claim(ns, slice, PRIV_ANY_ADDRESS, AF_UNSPEC);
-	return covers_plan(job, ns, port, hold, hold->claim);
-}
-
-/**
- * stand() - hold all ports of a slice, as far as that is possible
- * @ns: namespace
- * @slice: configuration of a slice of it
- *
- * A port that another socket has on one address can still be held on the
- * others: extend(), which follows, sees to that, and names what it cannot hold.
- */
-static void stand(struct netns *ns, const struct conf_slice *slice)
-{
-	struct job job = {.best_effort = true, .again = true, .limit = &ns->reserve->limit, .netns = ns->conf.name};
-	int rc = set_scope(ns->reserve, slice);
-	unsigned i, p;
-
-	for (i = 0; i < slice->ranges; i++)
-		for (p = slice->range[i].lo; p <= slice->range[i].hi && rc == 0; p++)
-			rc = stand_on(ns, slice->number, slice->range[i].class, (uint16_t)p, &job);
-	if (rc == 0)
-		rc = covers_make(&job, ns);
-	if (rc < 0)
-		log_error("%s: cannot hold the ports of slice %s: %m", ns->conf.name, slice->name);
-	covers_finish(&job, ns->reserve, rc == 0);
-}
-
-/**
- * reserve_refit() - after a reload, and at the start: let go of what no slice covers any more, hold what is always
- * held
- * @ns: namespace
- * @conf: the new configuration
- */
-void reserve_refit(struct netns *ns, const struct conf *conf)
-{
-	const struct conf_slice *by_number[STEER_SLICES_MAX] = {0};
-	struct port *port, *next_port;
-	struct hold *hold, *next;
-	unsigned i;
-
-	for (i = 0; i < conf->slices; i++) {
-		const struct conf_slice *slice = &conf->slice[i];
-
-		if (!netns_has_slice(ns, conf, slice))
-			continue;
-		by_number[slice->number] = slice;
-		if (ns->reserve->scope[slice->number])
-			set_scope(ns->reserve, slice);
-	}
-	for (port = LIST_FIRST(&ns->reserve->ports); port; port = next_port) {
-		next_port = LIST_NEXT(port, in_table);
-		for (hold = LIST_FIRST(&port->holds); hold; hold = next) {
-			const struct conf_slice *slice = by_number[hold->slice];
-
-			next = LIST_NEXT(hold, in_port);
-			if (slice && owns(ns, slice, port->class, port->number, hold->address) &&
-			    (slice->hold_always || !hold->standing))
-				continue;
-			hold->stale = true;
-			if (!hold->references || hold->standing)
-				holds_end(ns, hold);
-		}
-	}
-	for (i = 0; i < ARRAY_SIZE(by_number); i++)
-		if (by_number[i] && by_number[i]->hold_always)
-			stand(ns, by_number[i]);
-	extend(ns);
-}
-
-/**
- * reserve_fits() - whether all that is to be held from the start fits the limit of open files
- * @conf: configuration
- *
- * Return: false after a log line
- */
-bool reserve_fits(const struct conf *conf)
-{
-	uint64_t sockets = 0;
-	struct rlimit files;
-	unsigned i, j;
-
-	for (i = 0; i < conf->slices; i++) {
-		const struct conf_slice *slice = &conf->slice[i];
-
-		for (j = 0; slice->hold_always && j < slice->ranges; j++)
-			sockets +=
-				(uint64_t)(slice->range[j].hi - slice->range[j].lo + 1) *
-				(slice->addresses && !holder_for_all(slice->range[j].class) ? slice->addresses : 1);
-	}
-	if (!sockets || getrlimit(RLIMIT_NOFILE, &files) < 0 || sockets + FILES_FOR_OTHERS <= files.rlim_cur)
-		return true;
-	log_error("hold = always: %ju ports to be held need as many sockets and %d files more, but the limit of open "
-		  "files (RLIMIT_NOFILE) is %ju",
-		  (uintmax_t)sockets, FILES_FOR_OTHERS, (uintmax_t)files.rlim_cur);
-	return false;
 }
 
 /**

@@ -28,6 +28,9 @@ bool reserve_has(const struct netns *ns, unsigned slice, uid_t uid, const struct
 void reserve_orphan(struct netns *ns, unsigned grace_ms);
 /* Let go of what has waited long enough; returns ms until the next is due, -1 for none */
 int reserve_sweep(struct netns *ns);
+
+/* refit.c */
+
 /* An address came (or came back): extend holds on PRIV_ANY_ADDRESS to it. What another socket has by then is logged and stays shut. */
 void reserve_address_came(struct netns *ns, unsigned index);
 /* Whether what is always to be held fits the limit of open files; else it has been said */

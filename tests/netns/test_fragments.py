@@ -4,7 +4,7 @@
 
 import time
 
-from harness import PATIENCE, packets, proto, tap
+from harness import packets, proto, tap
 from harness.broker import Broker, slice_section
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness

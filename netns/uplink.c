@@ -3,8 +3,8 @@
  * uplink.c: a namespace's devices, addresses and routes as they come and go
  *
  * The watch socket is a doorbell: its messages say that something about devices
- * (devices.c), addresses, routes or forwarding has changed, and nearly nothing
- * else is taken from them. uplink_read() empties it, adds up what kinds of news
+ * (devices.c), addresses (addresses.c), routes or forwarding has changed, and nearly
+ * nothing else is taken from them. uplink_read() empties it, adds up what kinds of news
  * there were, and then reads devices and addresses anew over the query socket.
  * So start, change and overrun (the kernel dropped messages: everything is
  * news) are one piece of code, a thousand route changes are one, and the order
@@ -17,13 +17,6 @@
  * A device of ours that is missing, and a filter that somebody has removed,
  * cannot be mended in place: the monitor is told, and attaches the namespace
  * anew.
- *
- * Own addresses are the unicast addresses of global scope on the uplinks; on
- * the loopback device too, where routers keep theirs. IPv6 addresses count from
- * the end of duplicate address detection. Temporary ones (RFC 8981) never
- * count: they are made to be given up, and each would use up a row for good,
- * because a row of ns->address belongs to its address until detach. Steering,
- * reservations and the relay know the address by that index.
  */
 #include "uplink.h"
 
@@ -36,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addresses.h"
 #include "devices.h"
 #include "link.h"
 #include "log.h"
@@ -63,9 +57,8 @@ struct uplinks {
 	struct mnl_socket *watch, *query;
 	unsigned news; /* NEWS_ not acted on yet */
 	struct devices devices;
-	bool seen[STEER_ADDRESSES_MAX]; /* rows of ns->address in the dump that is being read */
-	unsigned own;                   /* our own devices in the dump that is being read */
-	bool full;                      /* said that there are too many addresses */
+	struct addresses addresses;
+	unsigned own; /* our own devices in the dump that is being read */
 };
 
 /**
@@ -84,60 +77,15 @@ static void take_device(const struct nlmsghdr *message, void *arg)
 }
 
 /**
- * address_of() - the own address in a message, if it is one that counts
- * @message: RTM_NEWADDR
- * @addr: filled in
- * @ifindex: filled in: the device that has it
- *
- * Return: whether it counts.
- */
-static bool address_of(const struct nlmsghdr *message, struct addr *addr, unsigned *ifindex)
-{
-	const struct nlattr *found[IFA_MAX + 1];
-	const struct ifaddrmsg *info = nl_parse(message, sizeof(*info), found, IFA_MAX);
-	const struct nlattr *own = found[IFA_LOCAL] ? found[IFA_LOCAL] : found[IFA_ADDRESS];
-	bool v6 = info && info->ifa_family == AF_INET6;
-	uint32_t unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED | (v6 ? IFA_F_TEMPORARY : 0);
-
-	if (!info || !own || info->ifa_scope != RT_SCOPE_UNIVERSE || (!v6 && info->ifa_family != AF_INET))
-		return false;
-	if (mnl_attr_get_payload_len(own) != (v6 ? 16 : 4) || nl_u32(found[IFA_FLAGS], info->ifa_flags) & unusable)
-		return false;
-	*addr = v6 ? addr_from_v6(mnl_attr_get_payload(own)) : addr_from_v4(mnl_attr_get_payload(own));
-	*ifindex = info->ifa_index;
-	return addr_family(addr) == info->ifa_family && !addr_is_any(addr) && !addr_is_loopback(addr) &&
-	       !addr_is_multicast(addr) && !addr_is_linklocal(addr);
-}
-
-/**
- * take_address() - an address of the dump: note its row, or give it one
+ * take_address() - an address of the dump
  * @message: RTM_NEWADDR
  * @arg: the namespace
  */
 static void take_address(const struct nlmsghdr *message, void *arg)
 {
 	struct netns *ns = arg;
-	struct uplinks *u = ns->uplinks;
-	char text[ADDR_TEXT_MAX];
-	struct addr addr;
-	unsigned ifindex, row = 0;
 
-	if (!address_of(message, &addr, &ifindex) || !devices_find(&u->devices, ifindex))
-		return;
-	while (row < ns->addresses && !addr_eq(&ns->address[row].addr, &addr))
-		row++;
-	if (row == STEER_ADDRESSES_MAX) {
-		if (!u->full)
-			log_warn(
-				"%s: has had %d addresses, which is all that fit: %s and later new ones get no flows "
-				"until saferawd is restarted",
-				ns->conf.name, STEER_ADDRESSES_MAX, addr_text(&addr, text));
-		u->full = true;
-		return;
-	}
-	if (row == ns->addresses)
-		ns->address[ns->addresses++] = (struct netns_address){.addr = addr, .len = 128};
-	u->seen[row] = true;
+	addresses_take(&ns->uplinks->addresses, ns, &ns->uplinks->devices, message);
 }
 
 /**
@@ -154,7 +102,7 @@ static int dump(struct netns *ns, struct nlmsghdr *request, nl_each *take)
 
 	for (unsigned tries = 0; tries < DUMP_TRIES; tries++) {
 		devices_forget_seen(&u->devices);
-		memset(u->seen, 0, sizeof(u->seen));
+		addresses_forget_seen(&u->addresses);
 		if (!nl_ask(u->query, request, take, ns))
 			return 0;
 		if (errno != EINTR)
@@ -194,23 +142,10 @@ static int read_addresses(struct netns *ns)
 {
 	_Alignas(struct nlmsghdr) char buffer[NL_REQUEST_ROOM];
 	struct nlmsghdr *request = nl_request(buffer, RTM_GETADDR, NLM_F_DUMP, sizeof(struct ifaddrmsg));
-	const struct uplinks *u = ns->uplinks;
-	char text[ADDR_TEXT_MAX];
-	int changed = 0;
 
 	if (dump(ns, request, take_address) < 0)
 		return -1;
-	for (unsigned row = 0; row < ns->addresses; row++) {
-		struct netns_address *address = &ns->address[row];
-
-		if (address->present == u->seen[row])
-			continue;
-		address->present = u->seen[row];
-		changed = 1;
-		log_info("%s: address %s %s", ns->conf.name, addr_text(&address->addr, text),
-			 address->present ? "is there" : "is gone");
-	}
-	return changed;
+	return addresses_settle(&ns->uplinks->addresses, ns);
 }
 
 /**

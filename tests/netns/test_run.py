@@ -348,7 +348,7 @@ for line in sys.stdin:
     except OSError as error:
         print("error", flush=True)
 """ % PEER4
-        server = pair.peer.popen("socat", f"UDP4-RECVFROM:7001,fork", "PIPE", stderr=subprocess.DEVNULL)
+        server = pair.peer.popen("socat", "UDP4-RECVFROM:7001,fork", "PIPE", stderr=subprocess.DEVNULL)
         process = command(pair, broker, PYTHON, "-c", script, stdin=subprocess.PIPE)
         started(process)
 

@@ -447,7 +447,7 @@ static void address_news(struct monitor *m, struct netns *ns, unsigned index)
 	if (permit_address(ns, m->conf, index) < 0)
 		log_error("%s: cannot tell steering about an address: %m", ns->conf.name);
 	if (ns->address[index].present)
-		reserve_address_came(ns, index);
+		reserve_extend(ns);
 	if (m->relay.channel >= 0)
 		told_or_kill(m, configure_address(m->relay.channel, ns, index));
 }

@@ -29,13 +29,13 @@
 #define FILES_FOR_OTHERS 256 /* than standing holds */
 
 /**
- * extend() - after a change of addresses or scopes: claims, covers and marks anew
- * @ns: namespace
+ * reserve_extend() - after a change of addresses or scopes: claims, covers and marks anew
+ * @ns: namespace, its table of addresses up to date
  *
  * What cannot be covered any more, because another socket has it by now, is
  * logged and stays unmarked.
  */
-static void extend(struct netns *ns)
+void reserve_extend(struct netns *ns)
 {
 	struct job job = {.best_effort = true, .limit = &ns->reserve->limit, .netns = ns->conf.name};
 	struct port *port, *next;
@@ -58,17 +58,6 @@ static void extend(struct netns *ns)
 		next = LIST_NEXT(port, in_table);
 		holds_settle(ns, port);
 	}
-}
-
-/**
- * reserve_address_came() - an address is there now
- * @ns: namespace, its table of addresses up to date
- * @index: of the address
- */
-void reserve_address_came(struct netns *ns, unsigned index)
-{
-	(void)index;
-	extend(ns);
 }
 
 /**
@@ -116,7 +105,7 @@ static int stand_on(struct netns *ns, unsigned slice, uint8_t class, uint16_t nu
  * @slice: configuration of a slice of it
  *
  * A port that another socket has on one address can still be held on the
- * others: extend(), which follows, sees to that, and names what it cannot hold.
+ * others: reserve_extend(), which follows, sees to that, and names what it cannot hold.
  */
 static void stand(struct netns *ns, const struct conf_slice *slice)
 {
@@ -173,7 +162,7 @@ void reserve_refit(struct netns *ns, const struct conf *conf)
 	for (i = 0; i < ARRAY_SIZE(by_number); i++)
 		if (by_number[i] && by_number[i]->hold_always)
 			stand(ns, by_number[i]);
-	extend(ns);
+	reserve_extend(ns);
 }
 
 /**

@@ -32,7 +32,7 @@ int reserve_sweep(struct netns *ns);
 /* refit.c */
 
 /* An address came (or came back): extend holds on PRIV_ANY_ADDRESS to it. What another socket has by then is logged and stays shut. */
-void reserve_address_came(struct netns *ns, unsigned index);
+void reserve_extend(struct netns *ns);
 /* Whether what is always to be held fits the limit of open files; else it has been said */
 bool reserve_fits(const struct conf *conf);
 /* After a reload, and at the start: let go of holds that no configured slice covers any more, hold what is always held */

@@ -423,14 +423,14 @@ START_TEST(address_came)
 	run("ip addr add 192.0.2.9/32 dev lo");
 	ck_assert_int_ge(open_foreign(CLASS_TCP, ROWS, 6001), 0);
 	ns.address[ROWS].present = true;
-	reserve_address_came(&ns, ROWS);
+	reserve_extend(&ns);
 	ck_assert(marks[CLASS_TCP][ROWS][5000] && marks[CLASS_TCP][ROWS][6000]);
 	/* somebody else was first there */
 	ck_assert(!marks[CLASS_TCP][ROWS][6001]);
 	ck_held(CLASS_TCP, 6001, 0x7);
 	ck_assert(shut(CLASS_TCP, ROWS, 6000) && shut(CLASS_TCP, ROWS, 5000));
 	ck_assert_uint_eq(held_fds(), 1 + 4 + 2 + 1 + 1);
-	reserve_address_came(&ns, ROWS);
+	reserve_extend(&ns);
 	ck_assert_uint_eq(held_fds(), 1 + 4 + 2 + 1 + 1);
 	base_fds++; /* the foreign one */
 }
@@ -441,7 +441,7 @@ START_TEST(new_address)
 	ck_assert_int_eq(acquire(&all, 10, CLASS_TCP, ANY, AF_INET6, 5000, 5000), 0);
 	ck_assert_int_eq(acquire(&all, 10, CLASS_ICMP, ANY, AF_UNSPEC, 5000, 5000), 0);
 	add_row("2001:db8::9", true);
-	reserve_address_came(&ns, ROWS);
+	reserve_extend(&ns);
 	ck_assert(marks[CLASS_TCP][ROWS][5000] && marks[CLASS_ICMP][ROWS][5000]);
 	ck_assert_uint_eq(held_fds(), 2);
 }
@@ -457,7 +457,7 @@ START_TEST(before_any_address)
 	ck_assert_int_eq(acquire(&first, 10, CLASS_TCP, ANY, AF_UNSPEC, 6000, 6000), EADDRNOTAVAIL);
 	ns.addresses = ROWS;
 	for (i = 0; i < ROWS; i++)
-		reserve_address_came(&ns, i);
+		reserve_extend(&ns);
 	ck_held(CLASS_TCP, 5000, 0xf);
 }
 END_TEST

@@ -13,7 +13,8 @@ import struct
 
 from harness import PATIENCE, packets, proto, rogue, tap
 from harness.broker import Broker, slice_section
-from harness.link import (GATEWAY_MAC, PACKET_TUN, PYTHON, QUIET, REASONS, STRICT, TWICE, Frames, Tenant, frame, linked, offload)
+from harness.link import (GATEWAY_MAC, PACKET_TUN, PYTHON, QUIET, REASONS, STRICT, TWICE, Frames, Tenant, frame, linked, offload,
+                          twice)
 from harness.tap import until
 from harness.topology import HOST4, HOST6, PEER4, PEER6, Pair
 from harness.witness import Witness, own_talk
@@ -55,7 +56,7 @@ def test_programs():
         try:
             before = [pair.host.counter(name) for name in ("TcpOutRsts", "IcmpOutDestUnreachs", "IpForwDatagrams")]
             for _, peer, _ in FAMILIES:
-                tap.check("2 received" in tenant.run("ping", *TWICE, "-e", str(LO + 5), peer), f"ping {peer}")
+                tap.check(twice(tenant.run("ping", *TWICE, "-e", str(LO + 5), peer)), f"ping {peer}")
                 until(lambda: pair.peer.run("ss", "-Hlnt", "sport", "8000"), "the server does not listen")
                 page = tenant.run("curl", "-sS", "-m50", f"http://{f'[{peer}]' if ':' in peer else peer}:8000/GPL-2")
                 with open("/usr/share/common-licenses/GPL-2", encoding="utf-8") as file:
@@ -358,7 +359,7 @@ def test_fragments():
         second.configure(LO + 256, HI + 256)
         for host, peer, _ in FAMILIES:
             said = tenant.run("ping", *TWICE, "-s4000", "-e", str(LO + 5), peer)
-            tap.check("2 received" in said, said)
+            tap.check(twice(said), said)
             tap.equal(relay.counters(link)[5], 0, "packets that the relay saw")
         tap.equal(relay.reasons(link), {}, "what was refused")
         for host, peer, _ in FAMILIES:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import pwd
+import re
 import select
 import socket
 import struct
@@ -44,6 +45,12 @@ for line in sys.stdin:
     except OSError as error:
         print(error.errno, flush=True)
 """
+
+
+def twice(said):
+    """Whether ping with these words got its two replies: or more, where the first ones came late."""
+    found = re.search(r"(\d+) received", said)
+    return found is not None and int(found[1]) >= 2
 
 
 class Frames:

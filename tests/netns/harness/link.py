@@ -48,7 +48,7 @@ for line in sys.stdin:
 
 
 def twice(said):
-    """Whether ping with these words got its two replies: or more, where the first ones came late."""
+    """Whether ping with TWICE got its two replies; there are more where the first ones came late."""
     found = re.search(r"(\d+) received", said)
     return found is not None and int(found[1]) >= 2
 
